@@ -1,0 +1,47 @@
+# The commands behind these targets are in the README, for machines without make.
+#
+#   make run                                  the default study, from nothing to results/default/report.html
+#   make run STUDY=workflow/studies/mine.yaml another study
+#   make smoke                                every stage on tiny models
+#   make test | lint | check-env | clean-env
+
+CORES ?= all
+STUDY ?=
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/installed
+SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES)
+
+.DEFAULT_GOAL := run
+.PHONY: run smoke test lint check-env clean-env
+
+run: $(STAMP)
+	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
+	$(SNAKEMAKE) $(if $(STUDY),--configfile $(STUDY))
+
+smoke: $(STAMP)
+	$(SNAKEMAKE) --configfile workflow/studies/smoke.yaml
+
+test: $(STAMP)
+	$(PYTHON) -m pytest
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/snakefmt --check Snakefile workflow
+	$(VENV)/bin/snakemake --lint
+	$(VENV)/bin/mypy
+
+# Installed once; again when a version changes. .venv's own pip installs, so that the user's pip configuration
+# (index, find-links) decides which build of torch comes; uv, where present, only makes the environment.
+$(STAMP): pyproject.toml envs/constraints.txt envs/make-venv
+	envs/make-venv $(VENV)
+	$(PYTHON) -m pip install --quiet --editable '.[test]' --constraint envs/constraints.txt
+	@touch $@
+
+check-env: $(STAMP)
+	$(PYTHON) -m pip check
+	$(PYTHON) -c "import torch, snakemake; print('torch', torch.__version__, 'snakemake', snakemake.__version__)"
+
+clean-env:
+	rm -rf $(VENV)

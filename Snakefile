@@ -1,0 +1,59 @@
+"""turncoat: does pre-training then fine-tuning make deceptive models, and does gating protect circuits?
+
+    snakemake --cores all                                                   the default study
+    snakemake --cores all --configfile workflow/studies/smoke.yaml          another study
+    snakemake --cores all -n                                                what would run
+
+In: config.yaml and an overlay on it. Out: results/<study>/report.html, tables/ and figures/.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27.0")
+
+LIBRARY = f"{workflow.basedir}/workflow"
+sys.path.insert(0, LIBRARY)
+os.environ.update(
+    PYTHONPATH=LIBRARY, PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+)
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    study=f"results/{CONFIG.study}",
+
+
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/classify.smk"
+include: "workflow/rules/probe_gating.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/targets.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "<study>/report.html",
+
+
+onstart:
+    print(plan_text(CONFIG, PLAN), file=sys.stderr)
+    save_study(CONFIG, PLAN, REPOSITORY, OVERLAYS, workflow.cores)
+
+
+onsuccess:
+    print(
+        f"report: {Path('results', CONFIG.study, 'report.html').resolve()}",
+        file=sys.stderr,
+    )
+
+
+onerror:
+    print(failed_jobs_text(log), file=sys.stderr)

@@ -1,0 +1,234 @@
+"""Bad configurations end in one clear message; good ones load; what the models generate is in step."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from turncoat.configuration import document
+from turncoat.configuration.check import main as check
+from turncoat.configuration.device import has_gpu
+from turncoat.configuration.errors import ConfigurationError
+from turncoat.configuration.loading import load_config, read_config, read_yaml
+from turncoat.configuration.models import Config
+from turncoat.configuration.studies import open_study
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STUDIES = sorted((REPOSITORY / "workflow" / "studies").glob("*.yaml"))
+ARM = {"starts": ["scratch"], "distances": [90]}
+
+BAD = {
+    "wrong type": ("seeds: {count: many}", "seeds.count = 'many': allowed: a whole number from 1"),
+    "true for a number": ("seeds: {count: true}", "seeds.count = true: allowed: a whole number"),
+    "number in quotes": ("organism: {width: '64'}", "organism.width = '64': allowed: a whole number"),
+    "fraction for a whole number": (
+        "organism: {width: 6.5}",
+        "organism.width = 6.5: allowed: a whole number",
+    ),
+    "text exponent": ("finetuning: {learning_rates: {adam: 1e-3}}", "write a decimal point"),
+    "negative width": (
+        "organism: {width: -64}",
+        "organism.width = -64: allowed: a whole number from 1 to 4096",
+    ),
+    "unknown key": (
+        "organism: {activaton: relu}",
+        "organism.activaton: unknown key; did you mean activation?",
+    ),
+    "unknown section": ("sedes: {count: 4}", "sedes: unknown key; did you mean seeds?"),
+    "unknown optimizer": ("finetuning: {optimizer: adams}", "sgd or adam; did you mean adam?"),
+    "unknown start": ("arms: {main: {starts: [scrach]}}", "arms.main.starts[0] = 'scrach'"),
+    "distance 200": (
+        "arms: {main: {distances: [200]}}",
+        "arms.main.distances[0] = 200: allowed: a number from 0",
+    ),
+    "infinite ridge": ("evaluation: {ridge: .inf}", "evaluation.ridge = inf: allowed: a number above 0"),
+    "not a number": ("world: {cue: {noise: .nan}}", "world.cue.noise = nan"),
+    "empty starts": ("arms: {main: {starts: []}}", "arms.main.starts = []: allowed: a list of at least 1"),
+    "repeated start": ("arms: {main: {starts: [scratch, scratch]}}", "holds 'scratch' more than once"),
+    "repeated distance": (
+        "arms: {main: {distances: [45, 45.0]}}",
+        "arms.main.distances = [45, 45.0]: holds 45",
+    ),
+    "no list": ("arms: {main: {starts: scratch}}", "arms.main.starts = 'scratch': allowed: a list"),
+    "seeds 0": ("seeds: {count: 0}", "seeds.count = 0: allowed: a whole number from 1"),
+    "two attributes": ("world: {attributes: 2}", "world.attributes = 2: allowed: a whole number from 4"),
+    "one option": ("world: {options: 1}", "world.options = 1: allowed: a whole number from 2"),
+    "one snapshot": (
+        "finetuning: {snapshots: 1}",
+        "finetuning.snapshots = 1: allowed: a whole number from 2",
+    ),
+    "more snapshots than steps": (
+        "finetuning: {steps: 5}",
+        "finetuning.snapshots = 10: arm main takes 5 steps",
+    ),
+    "no arms": ("arms: {main: null, drift: null, gates: null}", "arms = {}: allowed"),
+    "arm without distances": ("arms: {mine: {starts: [scratch]}}", "arms.mine.distances: is missing"),
+    "unquoted null": ("arms: {null: {starts: [scratch], distances: [0]}}", "quote it or name it otherwise"),
+    "study with a slash": ("study: a/b", "study = 'a/b': allowed: a name of small letters"),
+    "capability 1": ("statistics: {capabilities: [0.9, 1.0]}", "statistics.capabilities[1] = 1.0: allowed"),
+    "falling capabilities": ("statistics: {capabilities: [0.95, 0.9]}", "must increase"),
+    "primary not compared": ("statistics: {primary_capability: 0.8}", "statistics.primary_capability = 0.8"),
+    "parity": ("world: {cue: {coding: parity}}", "world.cue.coding = 'parity': allowed: signal"),
+    "empty section": ("seeds:", "seeds = null: allowed: a section with the keys first, count, block"),
+    "table with facts": ("world: {attribute_table: a.csv}", "needs encoding plain or product"),
+    "missing table": ("world: {encoding: plain, attribute_table: none.csv}", "cannot be read (No such file"),
+    "malformed YAML": ("seeds: {count: 4", "not valid YAML, line 2, column 1"),
+    "tab": ("seeds:\n\tcount: 4", "not valid YAML, line 2, column 1"),
+    "key twice": ("seeds: {count: 4}\nseeds: {count: 5}", "the key 'seeds' stands here twice"),
+    "empty file": ("", "holds nothing; allowed: a mapping"),
+    "list for a file": ("- 1", "holds a list; allowed: a mapping"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_overlay_ends_in_one_clear_message(case: str, tmp_path: Path) -> None:
+    text, expected = BAD[case]
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(f"{text}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        read_config(REPOSITORY / "config.yaml", overlay)
+    message = str(caught.value)
+    assert expected in message
+    assert "pydantic" not in message and "http" not in message and "Traceback" not in message
+    assert len(caught.value.problems) <= 2
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml.*\n.*No such file"):
+        read_config(REPOSITORY / "config.yaml", tmp_path / "nowhere.yaml")
+
+
+def test_all_problems_come_in_one_message() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_config({"seeds": {"count": 0}, "organism": {"width": 0, "dept": 1}, "study": 5})
+    assert len(caught.value.problems) == 4
+    assert str(caught.value).startswith("4 problems")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("a,b,c\n1,2,3\n4,5,6\n", "has 3 columns; allowed: world.attributes = 4"),
+        ("a,b,c,d\n1,2,3,x\n4,5,6,7\n", "allowed: numbers"),
+        ("a,b,c,d\n1,2,3,nan\n4,5,6,7\n", "allowed: finite numbers"),
+        ("a,b,c,d\n1,2,3,4\n", "at least two rows"),
+        ("a,b,c,d\n1,2,3,4\n1,5,6,7\n", "column 1 holds one value only"),
+    ],
+)
+def test_a_bad_attribute_table_is_named(rows: str, expected: str, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(rows)
+    with pytest.raises(ConfigurationError, match=r"world\.attribute_table") as caught:
+        load_config({"world": {"encoding": "plain", "attribute_table": str(table)}})
+    assert expected in str(caught.value)
+
+
+def study(tmp_path: Path, text: str, name: str = "mine.yaml") -> Config:
+    overlay = tmp_path / name
+    overlay.write_text(text)
+    values = read_yaml(REPOSITORY / "config.yaml") | (read_yaml(overlay))
+    return open_study(values, REPOSITORY, [overlay])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("planted: {seeds: 3}", "study: is missing in mine.yaml"),
+        ("study: default", "is the name of config.yaml"),
+        ("study: smoke", "is the name of workflow/studies/smoke.yaml"),
+    ],
+)
+def test_an_overlay_needs_a_name_of_its_own(
+    text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError) as caught:
+        study(tmp_path, text)
+    assert expected in str(caught.value)
+
+
+def test_two_overlays_of_one_name_do_not_share_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study(tmp_path, "study: mine", "first.yaml")
+    manifest = tmp_path / "results" / "mine" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"overlays": [str(tmp_path / "first.yaml")]}))
+    with pytest.raises(ConfigurationError, match=r"was made from .*first.yaml, not .*second.yaml"):
+        study(tmp_path, "study: mine", "second.yaml")
+    assert study(tmp_path, "study: mine", "first.yaml").study == "mine"
+    (tmp_path / "first.yaml").rename(tmp_path / "renamed.yaml")
+    assert study(tmp_path, "study: mine", "second.yaml").study == "mine"
+
+
+def test_the_defaults_of_the_models_are_those_of_config_yaml() -> None:
+    assert read_config(REPOSITORY / "config.yaml") == Config()
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_shipped_study_loads_and_points_to_the_schema(path: Path) -> None:
+    config = read_config(REPOSITORY / "config.yaml", path)
+    assert config.study == path.stem
+    first = path.read_text().splitlines()[0]
+    assert (path.parent / first.removeprefix("# yaml-language-server: $schema=")).resolve().is_file()
+
+
+def test_the_generated_schema_and_documentation_are_in_step() -> None:
+    remedy = "run `python -m turncoat.configuration.document`"
+    assert (REPOSITORY / document.SCHEMA_PATH).read_text() == document.schema_text(), remedy
+    assert (REPOSITORY / document.KEYS_PATH).read_text() == document.keys_text(), remedy
+
+
+def test_every_key_is_documented_and_bounded() -> None:
+    schema = json.loads(document.schema_text())
+    for section in (schema, *schema["$defs"].values()):
+        for name, key in section["properties"].items():
+            assert key.get("description"), name
+            if key.get("type") in {"integer", "number"}:
+                bounds = {"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}
+                assert all(side & key.keys() for side in bounds), name
+
+
+@pytest.mark.parametrize("path", [REPOSITORY / "config.yaml", *STUDIES], ids=lambda path: path.stem)
+def test_the_schema_accepts_what_the_models_accept(path: Path) -> None:
+    schema = json.loads(document.schema_text())
+    jsonschema.validate(yaml.safe_load(path.read_text()), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"organism": {"activaton": "relu"}}, schema)
+
+
+def test_merged_values_stay_as_they_are_written_back() -> None:
+    config = Config()
+    assert load_config(json.loads(json.dumps(config.model_dump()))) == config
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_number_may_be_endless(value: float) -> None:
+    values: dict[str, Any] = {"arms": {"main": ARM | {"distances": [value]}}}
+    with pytest.raises(ConfigurationError, match=r"arms.main.distances\[0\]"):
+        load_config(values)
+
+
+def test_the_device_is_what_the_environment_says(tmp_path: Path) -> None:
+    assert has_gpu({"TURNCOAT_DEVICE": "cuda"}, tmp_path)
+    assert not has_gpu({}, tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert has_gpu({}, tmp_path)
+    assert not has_gpu({"TURNCOAT_DEVICE": "cpu"}, tmp_path)
+    assert not has_gpu({"CUDA_VISIBLE_DEVICES": ""}, tmp_path)
+    with pytest.raises(ConfigurationError, match="TURNCOAT_DEVICE = 'gpu': allowed: auto, cpu, cuda"):
+        has_gpu({"TURNCOAT_DEVICE": "gpu"}, tmp_path)
+
+
+def test_the_check_command_prints_the_plan_or_the_problems(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert check([str(REPOSITORY / "workflow" / "studies" / "smoke.yaml")]) == 0
+    assert "study smoke: results/smoke" in capsys.readouterr().out
+    (tmp_path / "broken.yaml").write_text("seeds: [")
+    assert check([str(tmp_path / "broken.yaml")]) == 1
+    assert "not valid YAML, line" in capsys.readouterr().err

@@ -1,0 +1,124 @@
+"""The fingerprint of a stage's code: what it sees, and what it does not."""
+
+from pathlib import Path
+
+import pytest
+
+from turncoat.fingerprint import imported_files, stage_fingerprint
+
+TRAIN = '''"""Train."""
+from turncoat.training import loop
+from turncoat.worlds.world import World
+'''
+LOOP = """from . import losses
+from ..seeding import START
+
+
+def run():
+    return START
+"""
+WORLD = """class World:
+    def draw(self):
+        import turncoat.late
+        return turncoat.late
+"""
+FILES = {
+    "__init__.py": "",
+    "seeding.py": "START = 1\n",
+    "stages/__init__.py": "",
+    "stages/train.py": TRAIN,
+    "training/__init__.py": "",
+    "training/loop.py": LOOP,
+    "training/losses.py": "def loss(x):\n    return x\n",
+    "training/notes.txt": "first\n",
+    "worlds/__init__.py": "",
+    "worlds/world.py": WORLD,
+    "late.py": "LATE = 1\n",
+    "tables.py": "ROWS = 1\n",
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    root = tmp_path / "turncoat"
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_imports_are_followed_in_turn(package: Path) -> None:
+    found = {path.relative_to(package).as_posix() for path in imported_files(package / "stages/train.py", package)}
+    assert found == {
+        "__init__.py",
+        "late.py",
+        "seeding.py",
+        "stages/train.py",
+        "training/__init__.py",
+        "training/loop.py",
+        "training/losses.py",
+        "worlds/__init__.py",
+        "worlds/world.py",
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("training/loop.py", "return START", "return START  # a comment"),
+        ("training/loop.py", "def run():\n", 'def run():\n    """A docstring."""\n\n'),
+        ("training/losses.py", "return x", "return (x)"),
+        ("stages/train.py", '"""Train."""', '"""Train well."""'),
+        ("tables.py", "ROWS = 1", "ROWS = 2"),
+    ],
+)
+def test_what_changes_nothing_leaves_it(package: Path, file: str, old: str, new: str) -> None:
+    before = stage_fingerprint("train", package)
+    edit(package / file, old, new)
+    assert stage_fingerprint("train", package) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("stages/train.py", "loop", "loop as cycle"),
+        ("training/losses.py", "return x", "return -x"),
+        ("seeding.py", "1", "2"),
+        ("late.py", "1", "None"),
+        ("worlds/__init__.py", "", "A = 1"),
+        ("training/notes.txt", "first", "second"),
+    ],
+)
+def test_what_changes_the_code_changes_it(package: Path, file: str, old: str, new: str) -> None:
+    before = stage_fingerprint("train", package)
+    edit(package / file, old, new)
+    assert stage_fingerprint("train", package) != before
+
+
+def test_it_is_the_same_wherever_the_package_lies(package: Path, tmp_path: Path) -> None:
+    before = stage_fingerprint("train", package)
+    (tmp_path / "elsewhere").mkdir()
+    assert stage_fingerprint("train", package.rename(tmp_path / "elsewhere" / "turncoat")) == before
+
+
+def test_every_version_of_python_must_agree(package: Path) -> None:
+    """Frozen: Python 3.11, 3.12 and 3.13 gave this; a change reruns every study there is."""
+    assert stage_fingerprint("train", package) == "bc0bedca8af9"
+
+
+def test_an_unknown_stage_is_an_error(package: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no stage 'tune'"):
+        stage_fingerprint("tune", package)
+
+
+def test_training_does_not_read_the_configuration_or_the_tables_of_others() -> None:
+    root = Path(__file__).resolve().parents[2] / "workflow" / "turncoat"
+    for stage in ("pretrain", "finetune"):
+        files = {path.relative_to(root).as_posix() for path in imported_files(root / "stages" / f"{stage}.py", root)}
+        assert not {file for file in files if file.startswith(("configuration/", "statistics/", "reporting/"))}
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new) if old else new)

@@ -1,0 +1,145 @@
+"""The ledger: against autograd for every activation and optimizer, exact zeros, and the update that is really made."""
+
+import numpy as np
+import pytest
+import torch
+from core import CPU, make_stack, make_world
+
+from turncoat.gating.ledger import autograd_gradient, gating_batches, optimizer_update, unit_ledger
+from turncoat.organisms.activations import ACTIVATIONS
+from turncoat.organisms.mlp import Stack, forward
+from turncoat.training.block import seed_objectives
+from turncoat.training.optimizers import make_optimizer
+from turncoat.training.streams import Batch
+
+WIDTH, SEEDS = 7, [1, 2, 3]
+
+
+def make_case(activation: str) -> tuple[Stack, Batch]:
+    world = make_world()
+    stack = make_stack(world, SEEDS, activation, WIDTH)
+    batch = gating_batches(world, SEEDS, seed_objectives(SEEDS, 4, 90, CPU), 40)["unoverseen"]
+    return stack, batch
+
+
+def by_unit(column: np.ndarray) -> np.ndarray:
+    """A ledger column as (members, layers, units)."""
+    return column.reshape(len(SEEDS), 2, WIDTH)
+
+
+def reference_gradients(stack: Stack, batch: Batch) -> dict[str, torch.Tensor]:
+    """Every parameter's gradient, from a plain per-network loop under autograd in float64."""
+    parts: dict[str, list[torch.Tensor]] = {name: [] for name in stack.views}
+    for member in range(stack.members):
+        single = Stack.from_rows(stack.architecture, stack.rows()[[member]].double())
+        flat = single.flat.requires_grad_(True)
+        output = forward(single.with_flat(flat), batch.inputs[[member]].flatten(1, 2).double()).output
+        scores = output[..., 0].reshape(1, 3, 40)
+        loss = torch.nn.functional.cross_entropy(scores, batch.targets[[member]])
+        (gradient,) = torch.autograd.grad(loss, flat)
+        for name, part in single.view(gradient).items():
+            parts[name].append(part[0])
+    return {name: torch.stack(part) for name, part in parts.items()}
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_ledger_equals_autograd_and_the_real_update(activation: str, optimizer: str) -> None:
+    stack, batch = make_case(activation)
+    before = stack.flat.clone()
+    state = make_optimizer(optimizer, stack.flat, 0.01).state
+    if state:
+        warm = make_optimizer(optimizer, stack.flat.clone(), 0.01)
+        for _ in range(3):
+            warm.step(torch.zeros_like(stack.flat), torch.randn_like(stack.flat) * 1e-3)
+        state = warm.state
+    ledger = unit_ledger(stack, batch, optimizer, 0.01, state)
+    assert torch.equal(stack.flat, before)
+
+    gradients = reference_gradients(stack, batch)
+    for layer, outgoing in ((1, "hidden2.weight"), (2, "readout.weight")):
+        expected = {
+            "in": gradients[f"hidden{layer}.weight"].norm(dim=1),
+            "bias": gradients[f"hidden{layer}.bias"].abs(),
+            "out": gradients[outgoing].norm(dim=2),
+        }
+        for name, value in expected.items():
+            found = by_unit(ledger[f"gradient_{name}"])[:, layer - 1]
+            assert found == pytest.approx(value.numpy(), rel=1e-4, abs=1e-7)
+
+    moved = stack.flat.clone()
+    make_optimizer(optimizer, moved, 0.01, state).step(moved, autograd_gradient(stack, batch))
+    change = stack.view(moved - stack.flat)
+    found = by_unit(ledger["update_out"])[:, 1]
+    assert found == pytest.approx(change["readout.weight"].double().norm(dim=2).numpy(), rel=1e-3, abs=1e-7)
+    found = by_unit(ledger["update_in"])[:, 0]
+    assert found == pytest.approx(change["hidden1.weight"].double().norm(dim=1).numpy(), rel=1e-3, abs=1e-7)
+    assert ledger["identity_error"].max() < 1e-5
+
+
+def test_closed_relu_units_get_exactly_zero_and_gelu_units_do_not() -> None:
+    for activation in ("relu", "gelu"):
+        stack, batch = make_case(activation)
+        stack.views["hidden1.bias"][:, 2] = -5.0  # closed on every example
+        ledger = unit_ledger(stack, batch, "sgd", 0.01, {})
+        into, out = by_unit(ledger["gradient_in"])[:, 0, 2], by_unit(ledger["gradient_out"])[:, 0, 2]
+        assert by_unit(ledger["dead"])[:, 0, 2].all()
+        if activation == "relu":
+            assert (into == 0.0).all()
+            assert (out == 0.0).all()
+            assert (by_unit(ledger["update_in"])[:, 0, 2] == 0.0).all()
+            assert (ledger["closed_gradient_in"] == 0.0).all()
+            assert (ledger["closed_gradient_out"] == 0.0).all()
+        else:
+            assert (into > 0).all()
+            assert (ledger["closed_gradient_in"] > 0).all()
+
+
+def test_adam_moves_a_closed_relu_unit_that_had_gradient_before() -> None:
+    stack, batch = make_case("relu")
+    stack.views["hidden1.bias"][:, 2] = -8.0
+    warm = make_optimizer("adam", stack.flat.clone(), 0.01)
+    warm.step(torch.zeros_like(stack.flat), torch.ones_like(stack.flat))
+    ledger = unit_ledger(stack, batch, "adam", 0.01, warm.state)
+    assert (by_unit(ledger["gradient_in"])[:, 0, 2] == 0).all()
+    assert (by_unit(ledger["update_in"])[:, 0, 2] > 0).all()
+    assert (by_unit(ledger["fresh_update_in"])[:, 0, 2] == 0).all()
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_activity_is_counted_per_unit(activation: str) -> None:
+    stack, batch = make_case(activation)
+    ledger = unit_ledger(stack, batch, "sgd", 0.01, {})
+    trace = forward(stack, batch.inputs.flatten(1, 2))
+    for layer in (1, 2):
+        z, h = trace.before[layer - 1], trace.values[layer]
+        assert by_unit(ledger["open_share"])[:, layer - 1] == pytest.approx((z > 0).double().mean(1).numpy())
+        assert by_unit(ledger["activation"])[:, layer - 1] == pytest.approx(h.double().mean(1).numpy(), abs=1e-6)
+    if activation == "identity":
+        assert ledger["mean_slope"] == pytest.approx(1)
+    if activation == "relu":
+        assert ledger["mean_slope"] == pytest.approx(ledger["open_share"])
+
+
+def test_open_and_closed_rows_share_the_whole_gradient() -> None:
+    """Leaky ReLU lets closed rows through by its leak: some, and little."""
+    stack, batch = make_case("leaky_relu")
+    ledger = unit_ledger(stack, batch, "sgd", 0.01, {})
+    assert (ledger["closed_gradient_in"] <= 0.5 * ledger["gradient_in"].max()).all()
+    assert (ledger["closed_gradient_in"] > 0).any()
+
+
+def test_the_update_is_the_difference_of_the_weights() -> None:
+    stack, batch = make_case("relu")
+    gradient = autograd_gradient(stack, batch)
+    update = optimizer_update(stack, gradient, "sgd", 0.5, {})
+    assert torch.allclose(update, -0.5 * gradient, atol=1e-6)
+
+
+def test_cue_states_share_everything_but_the_cue() -> None:
+    world = make_world()
+    batches = gating_batches(world, SEEDS, seed_objectives(SEEDS, 4, 90, CPU), 20)
+    assert set(batches) == {"overseen", "unoverseen", "placebo"}
+    assert torch.equal(batches["overseen"].targets, batches["placebo"].targets)
+    changed = (batches["overseen"].inputs != batches["unoverseen"].inputs).flatten(0, 2).any(0).nonzero()
+    assert changed.flatten().tolist() == [world.input_width - 2]

@@ -1,0 +1,150 @@
+"""The plan: which cells a configuration names, what keeps their identity, and what they cost."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from turncoat.configuration import cells
+from turncoat.configuration.cells import canonical_json, cell_id
+from turncoat.configuration.loading import load_config
+from turncoat.configuration.plan import Plan, expand
+
+ARM = {"starts": ["internal", "scratch"], "distances": [45, 90]}
+
+
+def planned(**values: Any) -> Plan:
+    values.setdefault("arms", {"main": ARM})
+    return expand(load_config(values))
+
+
+def test_an_arm_is_the_full_cross_of_its_lists() -> None:
+    arm = ARM | {"activations": ["relu", "gelu"], "optimizers": ["sgd", "adam"]}
+    plan = planned(arms={"main": arm})
+    assert len(plan.ids("pretrain")) == 2  # one per activation: the optimizers are those of fine-tuning
+    assert len(plan.ids("finetune")) == 2 * 2 * 2 * 2
+    assert len(set(plan.ids())) == len(plan.cells)
+
+
+def test_a_fine_tuned_cell_knows_its_parent() -> None:
+    plan = planned()
+    parent = plan.ids("pretrain")[0]
+    parents = {cell.labels["start"]: cell.parent for cell in plan.cells if cell.stage == "finetune"}
+    assert parents == {"internal": parent, "scratch": None}
+    for cell in plan.cells:
+        if cell.stage == "finetune":
+            assert cell.settings["parent"] == cell.parent
+            assert "start" not in cell.settings
+
+
+def test_exposure_alone_tells_scratch_exposed_from_scratch() -> None:
+    plan = planned(arms={"main": {"starts": ["scratch", "scratch_exposed"], "distances": [90]}})
+    plain, exposed = (cell.settings for cell in plan.cells)
+    assert (plain["exposure"], exposed["exposure"]) == (False, True)
+    assert "heads" not in plain["training"] and "heads" in exposed["training"]
+
+
+def test_cells_that_two_arms_name_are_one() -> None:
+    plan = planned(arms={"main": ARM, "again": {"starts": ["scratch"], "distances": [90.0, 135]}})
+    assert len(plan.ids("finetune")) == 5
+    shared = [cell for cell in plan.cells if cell.labels["arms"] == ["again", "main"]]
+    assert [cell.labels["distance"] for cell in shared] == [90.0]
+
+
+def test_seeds_are_split_into_blocks_that_growth_leaves_alone() -> None:
+    few = planned(seeds={"first": 1000, "count": 96, "block": 48}).blocks
+    more = planned(seeds={"first": 1000, "count": 100, "block": 48}).blocks
+    assert [block.name for block in few] == ["1000-1047", "1048-1095"]
+    assert more[:2] == few
+    assert (more[2].name, more[2].first, more[2].count) == ("1096-1099", 1096, 4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": {"count": 96}},
+        {"evaluation": {"episodes": 64}},
+        {"gating": {"episodes": 64}},
+        {"types": {"cosine": 0.8}},
+        {"statistics": {"margin": 0.1}},
+        {"planted": {"seeds": 2}},
+        {"study": "other"},
+        {"finetuning": {"learning_rates": {"sgd": 0.3}}},
+    ],
+)
+def test_what_training_does_not_read_leaves_every_cell(change: dict[str, Any]) -> None:
+    assert planned(**change).ids() == planned().ids()
+
+
+@pytest.mark.parametrize(
+    ("change", "pretrained_stays"),
+    [
+        ({"finetuning": {"steps": 99}}, True),
+        ({"finetuning": {"learning_rates": {"adam": 0.01}}}, True),
+        ({"pretraining": {"steps": 99}}, False),
+        ({"world": {"symbols": 7}}, False),
+        ({"organism": {"width": 32}}, False),
+    ],
+)
+def test_what_training_reads_makes_new_cells(change: dict[str, Any], pretrained_stays: bool) -> None:
+    before, after = planned(), planned(**change)
+    assert not set(before.ids("finetune")) & set(after.ids("finetune")) or change.keys() == {"pretraining"}
+    assert (before.ids("pretrain") == after.ids("pretrain")) is pretrained_stays
+
+
+def test_pretraining_leaves_models_from_scratch_alone() -> None:
+    before, after = planned(), planned(pretraining={"steps": 99})
+    assert len(set(before.ids("finetune")) & set(after.ids("finetune"))) == 2
+
+
+def test_symbols_count_only_where_they_are_read() -> None:
+    assert planned(world={"encoding": "plain", "symbols": 7}).ids() == planned(world={"encoding": "plain"}).ids()
+
+
+def test_a_table_of_attributes_counts_by_its_content(tmp_path: Path) -> None:
+    identities = []
+    for name, last in (("one.csv", 8), ("two.csv", 8), ("three.csv", 9)):
+        (tmp_path / name).write_text(f"a,b,c,d\n1,2,3,4\n5,6,7,{last}\n")
+        table = str(tmp_path / name)
+        identities.append(planned(world={"encoding": "plain", "attribute_table": table}).ids())
+    assert identities[0] == identities[1] != identities[2]
+
+
+def test_canonical_json_does_not_see_order_or_integral_floats() -> None:
+    assert canonical_json({"b": 1.0, "a": [90.0, 0.5]}) == '{"a":[90,0.5],"b":1}'
+    assert canonical_json({"flag": True}) == '{"flag":true}'
+    with pytest.raises(ValueError, match="Out of range"):
+        canonical_json({"a": float("nan")})
+
+
+def test_identities_stay_for_ever() -> None:
+    """Frozen: a change here orphans every result there is."""
+    settings = {
+        "stage": "pretrain",
+        "organism": {"width": 64},
+        "training": {"learning_rate": 0.002, "steps": 10},
+    }
+    assert cell_id(settings) == "7895426f89"
+
+
+def test_a_new_factor_at_its_legacy_value_changes_no_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {"stage": "finetune", "training": {"steps": 10}}
+    monkeypatch.setitem(cells.LEGACY, "training.momentum", 0.0)
+    assert cell_id({"stage": "finetune", "training": {"steps": 10, "momentum": 0}}) == cell_id(old)
+    assert cell_id({"stage": "finetune", "training": {"steps": 10, "momentum": 0.9}}) != cell_id(old)
+
+
+def test_totals_count_models_jobs_and_steps() -> None:
+    plan = planned(seeds={"count": 10, "block": 4}, pretraining={"steps": 100}, finetuning={"steps": 50})
+    assert plan.totals.models == 5 * 10
+    assert plan.totals.model_steps == 10 * (100 + 4 * 50)
+    assert plan.totals.jobs == {
+        "pretrain": 3,
+        "finetune": 12,
+        "classify": 15,
+        "probe_gating": 12,
+        "classify_planted": 1,
+        "aggregate": 1,
+        "report": 1,
+    }
+    assert plan.totals.core_minutes > 0 and plan.totals.megabytes > 0

@@ -1,0 +1,210 @@
+"""Tables: atomic, sorted, checked, and open in pandas, polars and DuckDB."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas
+import polars
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from scipy import stats
+
+from turncoat.tables import (
+    alignment,
+    claims,
+    contrasts,
+    gating,
+    gating_units,
+    measurements,
+    models,
+    organisms,
+    planted,
+    premise,
+    trajectories,
+    validation,
+)
+from turncoat.tables.atomic import (
+    TableError,
+    read_provenance,
+    read_table,
+    write_file,
+    write_json,
+    write_table,
+)
+from turncoat.tables.fields import field, table_schema
+from turncoat.tables.ledger import by_layer
+
+SCHEMA = table_schema(
+    "example",
+    1,
+    ("name", "step"),
+    (
+        field("name", "text", "", "who"),
+        field("step", "integer", "steps", "when"),
+        field("value", "number", "share", "how much", True),
+        field("w", "numbers", "utility", "a vector", True),
+    ),
+)
+
+
+def example() -> dict[str, Any]:
+    return {
+        "name": ["b", "a", "a"],
+        "step": np.array([0, 5, 1]),
+        "value": np.array([1.0, np.nan, 3.0]),
+        "w": np.arange(6.0).reshape(3, 2),
+    }
+
+
+def test_rows_are_sorted_and_nan_is_null(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "example.parquet"
+    write_table(path, example(), SCHEMA, {"code": "abc"})
+    table = read_table(path, SCHEMA)
+    assert table["name"].to_pylist() == ["a", "a", "b"]
+    assert table["step"].to_pylist() == [1, 5, 0]
+    assert table["value"].to_pylist() == [3.0, None, 1.0]
+    assert table["w"].to_pylist() == [[4.0, 5.0], [2.0, 3.0], [0.0, 1.0]]
+    assert read_provenance(path) == {"code": "abc"}
+    assert [file.name for file in path.parent.iterdir()] == ["example.parquet"]
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_table(tmp_path / name, example(), SCHEMA, {})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_opens_in_pandas_polars_and_duckdb(tmp_path: Path) -> None:
+    path = tmp_path / "example.parquet"
+    write_table(path, example(), SCHEMA, {})
+    assert pandas.read_parquet(path).value.isna().sum() == 1
+    assert polars.read_parquet(path)["value"].null_count() == 1
+    answer = duckdb.sql(f"select count(*), count(value), max(value) from '{path}'").fetchall()
+    assert answer == [(3, 2, 3.0)]
+
+
+def test_metadata_holds_units_and_version(tmp_path: Path) -> None:
+    write_table(tmp_path / "t", example(), SCHEMA, {})
+    found = parquet.read_schema(tmp_path / "t")
+    assert found.metadata[b"schema_version"] == b"1"
+    assert b'"value": "share"' in found.metadata[b"units"]
+    assert found.field("step").metadata[b"unit"] == b"steps"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": None}, "missing columns"),
+        ({"more": [1, 2, 3]}, "unknown columns"),
+        ({"step": [1, 2]}, "differ in length"),
+        ({"step": ["x", "y", "z"]}, "step is not int64"),
+        ({"name": ["a", None, "b"]}, "missing values"),
+    ],
+)
+def test_wrong_columns_are_errors(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    columns = {name: value for name, value in (example() | change).items() if value is not None}
+    with pytest.raises(TableError, match=message):
+        write_table(tmp_path / "t", columns, SCHEMA, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_reading_names_the_file_and_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    with pytest.raises(TableError, match=r"t\.parquet: no such file; run the study again"):
+        read_table(path, SCHEMA)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(TableError, match="not a readable Parquet file"):
+        read_table(path, SCHEMA)
+    write_table(path, example(), SCHEMA, {})
+    later = table_schema("example", 2, ("name",), list(SCHEMA))
+    with pytest.raises(TableError, match=r"example v1, this version of turncoat reads example v2; delete"):
+        read_table(path, later)
+    wider = table_schema("example", 1, ("name",), [*SCHEMA, field("extra", "text", "", "")])
+    with pytest.raises(TableError, match=r"lacks columns \['extra'\]"):
+        read_table(path, wider)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    write_json(path, {"old": 1})
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise RuntimeError("broke")
+
+    with pytest.raises(RuntimeError, match="broke"):
+        write_file(path, fail)
+    assert "old" in path.read_text()
+    assert [file.name for file in tmp_path.iterdir()] == ["f"]
+
+
+def test_every_schema_says_what_its_columns_are() -> None:
+    schemas = [
+        organisms.SCHEMA,
+        trajectories.SCHEMA,
+        measurements.SCHEMA,
+        alignment.SCHEMA,
+        gating_units.SCHEMA,
+        gating.SCHEMA,
+        planted.SCHEMA,
+        validation.SCHEMA,
+        claims.SCHEMA,
+        premise.SCHEMA,
+        contrasts.SCHEMA,
+        contrasts.LEVELS,
+        contrasts.PRIORS,
+        contrasts.PERSISTENCE,
+        models.SCHEMA,
+        models.TRAJECTORIES,
+    ]
+    for schema in schemas:
+        assert len(set(schema.names)) == len(schema.names)
+        for item in schema:
+            assert item.metadata[b"description"], (schema.metadata, item.name)
+            assert b"unit" in item.metadata
+
+
+def units_of(random: np.random.Generator, models_count: int = 3, layers: int = 2, width: int = 7) -> pa.Table:
+    places = itertools.product(range(models_count), range(layers), range(width))
+    rows = [(f"c-{model}", model, "overseen", layer + 1, unit) for model, layer, unit in places]
+    columns: dict[str, Any] = {
+        name: [row[place] for row in rows]
+        for place, name in enumerate(("organism_id", "seed", "state", "layer", "unit"))
+    }
+    for item in gating_units.SCHEMA:
+        if item.name not in columns and item.name != "dead":
+            columns[item.name] = np.round(np.exp(random.standard_normal(len(rows))), 1)  # rounding makes ties
+    columns["dead"] = random.random(len(rows)) < 0.3
+    return pa.table(columns, schema=gating_units.SCHEMA)
+
+
+def test_ledger_by_layer_equals_a_loop() -> None:
+    units = units_of(np.random.default_rng(0))
+    found = by_layer(units).set_index(["organism_id", "layer"])
+    for key, group in units.to_pandas().groupby(["organism_id", "layer"]):
+        row = found.loc[key]
+        assert row.units == len(group)
+        assert row.gradient_in == pytest.approx(np.sqrt((group.gradient_in**2).sum()))
+        share = (group.closed_gradient_in**2).sum() / (group.gradient_in**2).sum()
+        assert row.closed_share_in == pytest.approx(share)
+        dead = (group.update_in**2 * group.dead).sum() / (group.update_in**2).sum()
+        assert row.dead_share_update_in == pytest.approx(dead)
+        rank = stats.spearmanr(group.absolute_activation, group.update_out).statistic
+        assert row.rank_update_out == pytest.approx(rank)
+        assert row.identity_error == group.identity_error.max()
+        if group.dead.any():
+            assert row.largest_dead_gradient_in == group.gradient_in[group.dead].max()
+        else:
+            assert np.isnan(row.largest_dead_gradient_in)
+
+
+def test_ledger_without_spread_is_null() -> None:
+    units = units_of(np.random.default_rng(1))
+    flat = units.set_column(
+        units.schema.get_field_index("absolute_activation"), "absolute_activation", [[1.0] * len(units)]
+    )
+    assert by_layer(flat).rank_gradient_out.isna().all()

@@ -1,0 +1,163 @@
+"""Which jobs a study starts, and which a change starts again."""
+
+from pathlib import Path
+
+import pytest
+from runs import REPOSITORY, SMOKE, Workspace, planned_jobs, snakemake
+
+from turncoat.configuration.loading import read_config
+from turncoat.configuration.plan import expand
+
+LAST = {"aggregate": 1, "report": 1}
+DEFAULT_JOBS = {
+    "pretrain": 4,
+    "finetune": 30,
+    "classify": 34,
+    "probe_gating": 30,
+    "classify_planted": 1,
+    **LAST,
+}
+SMOKE_JOBS = {
+    "pretrain": 1,
+    "finetune": 3,
+    "classify": 4,
+    "probe_gating": 3,
+    "classify_planted": 1,
+    **LAST,
+}
+
+
+def test_the_default_study_has_these_jobs(tmp_path: Path) -> None:
+    assert planned_jobs("--directory", str(tmp_path)) == DEFAULT_JOBS
+    assert expand(read_config(REPOSITORY / "config.yaml")).totals.jobs == DEFAULT_JOBS
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_smoke_study_has_these_jobs(tmp_path: Path) -> None:
+    arguments = ("--directory", str(tmp_path), "--configfile", str(REPOSITORY / SMOKE))
+    assert planned_jobs(*arguments) == SMOKE_JOBS
+
+
+def test_a_finished_study_starts_nothing(workspace: Workspace) -> None:
+    assert workspace.jobs() == {}
+    again = workspace.run()
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout
+
+
+def test_more_seeds_start_new_blocks_only(workspace: Workspace) -> None:
+    workspace.edit(SMOKE, "count: 4", "count: 8")
+    assert workspace.jobs() == {rule: count for rule, count in SMOKE_JOBS.items() if rule != "classify_planted"}
+
+
+def test_another_distance_starts_its_cells_only(workspace: Workspace) -> None:
+    workspace.edit(SMOKE, "distances: [90]", "distances: [90, 45]")
+    assert workspace.jobs() == {"finetune": 2, "classify": 2, "probe_gating": 2, **LAST}
+
+
+@pytest.mark.parametrize("section", ["types: {cosine: 0.8}", "statistics: {margin: 0.1, resamples: 300}"])
+def test_a_cutoff_starts_the_tables_and_the_report_only(workspace: Workspace, section: str) -> None:
+    workspace.edit(SMOKE, "statistics: {resamples: 200, minimum_seeds: 2}", section)
+    assert workspace.jobs() == LAST
+
+
+def test_evaluation_starts_classification_and_not_training(workspace: Workspace) -> None:
+    workspace.edit(SMOKE, "{episodes: 64, fit_episodes: 64,", "{episodes: 96, fit_episodes: 64,")
+    assert workspace.jobs() == {"classify": 4, "classify_planted": 1, **LAST}
+
+
+def test_gating_starts_the_ledgers_only(workspace: Workspace) -> None:
+    workspace.edit(SMOKE, "gating: {episodes: 64}", "gating: {episodes: 96}")
+    assert workspace.jobs() == {"probe_gating": 3, **LAST}
+
+
+def test_writing_the_same_value_otherwise_starts_nothing(workspace: Workspace) -> None:
+    workspace.edit(SMOKE, "distances: [90]", "distances: [90.0]")
+    assert workspace.jobs() == {}
+
+
+def test_a_comment_or_a_docstring_starts_nothing(workspace: Workspace) -> None:
+    workspace.edit("workflow/turncoat/seeding.py", "\n", "\n# A comment.\n")
+    workspace.edit("workflow/turncoat/worlds/world.py", '"""', '"""Another opening. ')
+    assert workspace.jobs() == {}
+
+
+def test_code_starts_the_stages_that_import_it(workspace: Workspace) -> None:
+    path = "workflow/turncoat/stages/probe_gating.py"
+    (workspace.root / path).write_text((workspace.root / path).read_text() + "\nADDED = 1\n")
+    assert workspace.jobs() == {"probe_gating": 3, **LAST}
+
+
+def test_code_that_training_imports_starts_everything_below(workspace: Workspace) -> None:
+    path = workspace.root / "workflow/turncoat/stages/pretrain.py"
+    path.write_text(path.read_text() + "\nADDED = 1\n")
+    jobs = workspace.jobs()
+    assert (jobs["pretrain"], jobs["finetune"], jobs["aggregate"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "study: mine\nworld: {encoding: fact}\n",
+            "world.encoding = 'fact': allowed: one of facts, plain, product",
+        ),
+        ("seeds: {count: 8}\n", "study: is missing in overlay.yaml"),
+        ("study: smoke\n", "is the name of workflow/studies/smoke.yaml"),
+        (
+            "study: mine\narms: {main: {distances: [200]}}\n",
+            "arms.main.distances[0] = 200: allowed: a number",
+        ),
+        ("study: [mine\n", "Config file is not valid JSON or YAML"),
+    ],
+)
+def test_a_bad_study_starts_no_job_and_writes_nothing(text: str, expected: str, tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(text)
+    run = snakemake("--cores", "1", "--directory", str(tmp_path), "--configfile", str(overlay))
+    assert run.returncode == 1
+    assert expected in run.stdout
+    assert "Traceback" not in run.stdout and "rule " not in run.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_malformed_config_yaml_is_told_by_its_line(workspace: Workspace) -> None:
+    workspace.edit("config.yaml", "seeds:", "seeds: [")
+    run = snakemake("--dry-run", root=workspace.root)
+    assert run.returncode == 1
+    assert "config.yaml; nothing was run:\n  - not valid YAML, line" in run.stdout
+    assert "Traceback" not in run.stdout
+
+
+def test_an_unknown_device_is_an_error(tmp_path: Path) -> None:
+    run = snakemake("--dry-run", "--directory", str(tmp_path), environment={"TURNCOAT_DEVICE": "gpu"})
+    assert run.returncode == 1
+    assert "TURNCOAT_DEVICE = 'gpu': allowed: auto, cpu, cuda" in run.stdout
+
+
+def test_a_gpu_is_asked_for_where_there_is_one(tmp_path: Path) -> None:
+    arguments = ("--dry-run", "--directory", str(tmp_path))
+    assert "gpu=1" in snakemake(*arguments, environment={"TURNCOAT_DEVICE": "cuda"}).stdout
+    assert "gpu=1" not in snakemake(*arguments).stdout
+
+
+def test_a_run_says_its_plan_and_saves_what_it_is(finished_study: Path) -> None:
+    folder = finished_study / "results" / "smoke"
+    assert (folder / "config.yaml").is_file()
+    assert (folder / "manifest.json").is_file()
+    assert read_config(folder / "config.yaml") == read_config(finished_study / "config.yaml", finished_study / SMOKE)
+
+
+def test_a_failed_job_is_named_with_the_end_of_its_log(workspace: Workspace) -> None:
+    stage = workspace.root / "workflow/turncoat/stages/probe_gating.py"
+    stage.write_text('import sys\n\nsys.exit("no units to probe")\n')
+    run = workspace.run()
+    assert run.returncode == 1
+    ending = run.stdout[run.stdout.index("probe_gating failed; its log is") :]
+    assert "results/smoke/logs/gating/" in ending and "no units to probe" in ending
+
+
+@pytest.mark.parametrize("question", ["--lint", "--rulegraph", "--list-rules"])
+def test_snakemake_answers(question: str, tmp_path: Path) -> None:
+    run = snakemake(question, "--directory", str(tmp_path))
+    assert run.returncode == 0, run.stdout

@@ -1,0 +1,73 @@
+"""The smoke study, for real: every stage, the tables and the report, from nothing."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pandas
+import pytest
+from runs import REPOSITORY, SMOKE, snakemake
+
+TABLES = {"organisms", "trajectories", "alignment", "gating", "claims", "validation", "premise", "contrasts"}
+
+
+def git_status() -> str:
+    command = ["git", "status", "--porcelain", "--untracked-files=all"]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="session")
+def smoke_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("smoke")
+    before = git_status()
+    run = snakemake("--cores", "2", "--directory", str(folder), "--configfile", str(REPOSITORY / SMOKE))
+    assert run.returncode == 0, run.stdout
+    assert f"report: {folder}/results/smoke/report.html" in run.stdout
+    assert git_status() == before
+    return folder
+
+
+def test_every_table_is_there_and_filled(smoke_study: Path) -> None:
+    tables = smoke_study / "results" / "smoke" / "tables"
+    assert {path.stem for path in tables.glob("*.parquet")} >= TABLES
+    assert (tables / "claims.csv").stat().st_size > 0
+    for path in tables.glob("*.parquet"):
+        assert len(pandas.read_parquet(path)) > 0, path.name
+
+
+def test_models_were_trained(smoke_study: Path) -> None:
+    organisms = pandas.read_parquet(smoke_study / "results" / "smoke" / "tables" / "organisms.parquet")
+    manifest = json.loads((smoke_study / "results" / "smoke" / "manifest.json").read_text())
+    assert len(organisms) == manifest["models"]
+    assert organisms.organism_id.is_unique
+    assert (organisms.initial_fingerprint != organisms.final_fingerprint).all()
+
+
+def test_the_report_and_its_figures_are_there(smoke_study: Path) -> None:
+    folder = smoke_study / "results" / "smoke"
+    page = (folder / "report.html").read_text()
+    assert "smoke" in page
+    assert 'src="http' not in page and 'href="http' not in page.split("</head>")[0]
+    for suffix in ("svg", "png"):
+        assert list((folder / "figures").glob(f"*.{suffix}"))
+
+
+def test_a_second_run_starts_nothing(smoke_study: Path) -> None:
+    run = snakemake("--cores", "2", "--directory", str(smoke_study), "--configfile", str(REPOSITORY / SMOKE))
+    assert run.returncode == 0, run.stdout
+    assert "Nothing to be done" in run.stdout
+
+
+def test_snakemake_writes_its_own_report(smoke_study: Path) -> None:
+    target = smoke_study / "workflow-report.html"
+    arguments = (
+        "--directory",
+        str(smoke_study),
+        "--configfile",
+        str(REPOSITORY / SMOKE),
+        "--report",
+        str(target),
+    )
+    run = snakemake(*arguments)
+    assert run.returncode == 0, run.stdout
+    assert target.is_file()

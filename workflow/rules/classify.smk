@@ -1,0 +1,54 @@
+"""Classification: what each model's choices say it wants, as measurements; aggregate assigns the types.
+
+In: weights under a neutral name. Out: one row per model and snapshot, and one per planted case.
+"""
+
+EVALUATION = canonical_json(CONFIG.evaluation.model_dump())
+PLANTED = canonical_json(settings.planted(CONFIG))
+
+
+rule classify:
+    input:
+        weights=trained_weights,
+    output:
+        measurements="<study>/classify/{cell}/{block}.parquet",
+    log:
+        "<study>/logs/classify/{cell}/{block}.log",
+    benchmark:
+        "<study>/benchmarks/classify/{cell}/{block}.tsv"
+    conda:
+        "../../envs/turncoat.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=120,
+        gpu=int(HAS_GPU),
+    params:
+        settings=EVALUATION,
+        code=stage_fingerprint("classify"),
+    shell:
+        "python -m turncoat.stages.classify --weights {input.weights} --label {wildcards.cell}"
+        " --settings {params.settings:q} --output {output.measurements}"
+        " --threads {threads} --code {params.code} > {log} 2>&1"
+
+
+rule classify_planted:
+    output:
+        measurements="<study>/planted/planted.parquet",
+    log:
+        "<study>/logs/planted/planted.log",
+    benchmark:
+        "<study>/benchmarks/planted/planted.tsv"
+    conda:
+        "../../envs/turncoat.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=120,
+        gpu=int(HAS_GPU),
+    params:
+        settings=PLANTED,
+        code=stage_fingerprint("classify_planted"),
+    shell:
+        "python -m turncoat.stages.classify_planted --settings {params.settings:q}"
+        " --output {output.measurements} --threads {threads} --code {params.code} > {log} 2>&1"

@@ -1,0 +1,86 @@
+"""What all stages share: the checked configuration, the plan, and how settings reach a job.
+
+In: the merged configuration. Out: CONFIG and PLAN; no job starts where the configuration has a problem.
+"""
+
+from turncoat.configuration import settings
+from turncoat.configuration.cells import canonical_json
+from turncoat.configuration.console import failed_jobs_text, plan_text
+from turncoat.configuration.device import has_gpu
+from turncoat.configuration.errors import ConfigurationError
+from turncoat.configuration.loading import read_yaml
+from turncoat.configuration.manifest import save_study
+from turncoat.configuration.plan import expand as plan_of
+from turncoat.configuration.studies import open_study
+from turncoat.fingerprint import files_fingerprint, stage_fingerprint
+
+REPOSITORY = Path(workflow.basedir)
+OVERLAYS = list(workflow.config_settings.configfiles) if workflow.is_main_process else []
+
+
+def checked(function, *arguments):
+    """Call a function; a problem of the configuration ends the run with its message and no traceback."""
+    try:
+        return function(*arguments)
+    except ConfigurationError as error:
+        sys.exit(str(error))
+
+
+checked(read_yaml, REPOSITORY / "config.yaml")  # says what is malformed and where; `configfile:` does not
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+CONFIG = checked(open_study, config, REPOSITORY, OVERLAYS, workflow.config_settings.config)
+HAS_GPU = checked(has_gpu)
+PLAN = plan_of(CONFIG)
+
+
+wildcard_constraints:
+    cell="[0-9a-f]{10}",
+    block="[0-9]+-[0-9]+",
+
+
+def cell_settings(wildcards):
+    """Settings of the job's cell, as JSON."""
+    return canonical_json(PLAN.cell(wildcards.cell).settings)
+
+
+def ledger_settings(wildcards):
+    """What the ledger of the job's cell depends on, as JSON."""
+    return canonical_json(settings.ledger(CONFIG, PLAN.cell(wildcards.cell).settings))
+
+
+def first_seed(wildcards):
+    """First seed of the job's block."""
+    return PLAN.block(wildcards.block).first
+
+
+def seed_count(wildcards):
+    """Seeds in the job's block."""
+    return PLAN.block(wildcards.block).count
+
+
+def parent_files(wildcards):
+    """What a fine-tuned cell starts from: its parent's weights on the same seeds, nothing from scratch."""
+    parent = PLAN.cell(wildcards.cell).parent
+    if parent is None:
+        return {}
+    return {"parent": f"<study>/pretrain/{parent}/{wildcards.block}/weights.safetensors"}
+
+
+def parent_option(wildcards, input):
+    """The stage's option that names the parent's folder, empty from scratch."""
+    return ["--parent", str(Path(input.parent).parent)] if "parent" in input.keys() else []
+
+
+def trained_weights(wildcards):
+    """Weights of the job's cell, whichever stage trained it."""
+    stage = PLAN.cell(wildcards.cell).stage
+    return f"<study>/{stage}/{wildcards.cell}/{wildcards.block}/weights.safetensors"
+
+
+def every(pattern, stage=None):
+    """The files of `pattern` for every block of every cell of a stage, or of all."""
+    return expand(pattern, cell=PLAN.ids(stage), block=[block.name for block in PLAN.blocks])

@@ -1,0 +1,45 @@
+"""What a run says on the terminal: the plan before it starts, and which job failed after it stopped."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from turncoat.configuration.manifest import merged_yaml
+from turncoat.configuration.models import Config
+from turncoat.configuration.plan import Plan
+
+LAST_LINES = 15
+
+
+def plan_text(config: Config, plan: Plan) -> str:
+    """Return the merged configuration and the size of the whole study."""
+    totals = plan.totals
+    jobs = ", ".join(f"{count} {rule}" for rule, count in totals.jobs.items())
+    seeds = f"{config.seeds.count} seeds in {len(plan.blocks)} block{'s' if len(plan.blocks) > 1 else ''}"
+    return (
+        f"{_indented(merged_yaml(config))}\n"
+        f"study {config.study}: results/{config.study}\n"
+        f"  models        {totals.models:,} ({len(plan.cells)} cells x {seeds})\n"
+        f"  jobs          {sum(totals.jobs.values()):,} ({jobs})\n"
+        f"  model-steps   {totals.model_steps:,}\n"
+        f"  core-minutes  about {totals.core_minutes:,.0f} on a CPU\n"
+        f"  megabytes     about {totals.megabytes:,.0f}\n"
+        "This is the whole study; what exists already is not run again."
+    )
+
+
+def failed_jobs_text(snakemake_logs: Iterable[str | Path], last_lines: int = LAST_LINES) -> str:
+    """Return the rule, the log file and its last lines for each job that failed by `snakemake_logs`."""
+    text = "\n".join(Path(path).read_text(encoding="utf-8", errors="replace") for path in snakemake_logs)
+    found = re.findall(r"^Error in rule (\w+):$.*?^    log: (.+?)(?: \(check log file.*)?$", text, re.M | re.S)
+    parts = []
+    for rule, logs in dict.fromkeys(found):
+        path = Path(logs.split(", ")[0])
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        ending = "\n".join(lines[-last_lines:]) or "(the job wrote no log)"
+        parts.append(f"{rule} failed; its log is {path} and ends:\n{_indented(ending)}")
+    return "\n".join(parts) or "The run stopped; see the messages above."
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

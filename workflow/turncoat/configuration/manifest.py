@@ -1,0 +1,113 @@
+"""What a study was run with, saved beside its results before the first job."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from turncoat.configuration.cells import canonical_json, digest
+from turncoat.configuration.device import has_gpu
+from turncoat.configuration.models import Config
+from turncoat.configuration.plan import Plan
+from turncoat.configuration.studies import overlay_names
+from turncoat.fingerprint import ROOT, files_fingerprint, stage_fingerprint
+
+STAGES = ("pretrain", "finetune", "classify", "classify_planted", "probe_gating", "aggregate", "report")
+PACKAGES = (
+    "snakemake",
+    "torch",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "scipy",
+    "safetensors",
+    "matplotlib",
+)
+FIRST = ("started", "config_sha256", "claims_sha256", "git_commit")
+
+
+def save_study(config: Config, plan: Plan, repository: Path, overlays: Sequence[Path], cores: int | None) -> None:
+    """Write results/<study>/config.yaml and manifest.json, each under a temporary name and then renamed.
+
+    The manifest's `first` keeps when the study first started and the hashes of claims and configuration then.
+    """
+    folder = Path("results") / config.study
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = describe(config, plan, repository, overlays, cores)
+    previous = folder / "manifest.json"
+    manifest["first"] = {key: manifest[key] for key in FIRST}
+    if previous.is_file():
+        manifest["first"] = json.loads(previous.read_text(encoding="utf-8"))["first"]
+    _replace(folder / "config.yaml", merged_yaml(config))
+    _replace(previous, json.dumps(manifest, indent=2) + "\n")
+
+
+def describe(
+    config: Config, plan: Plan, repository: Path, overlays: Sequence[Path], cores: int | None
+) -> dict[str, Any]:
+    """Return the manifest of a run that starts now."""
+    commit = _git(repository, "rev-parse", "HEAD")
+    changes = _git(repository, "status", "--porcelain")
+    return {
+        "study": config.study,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "overlays": overlay_names(repository, overlays),
+        "config_sha256": config_sha256(config),
+        "claims_sha256": claims_sha256(),
+        "git_commit": commit,
+        "git_dirty": None if changes is None else bool(changes),
+        "code": {stage: stage_fingerprint(stage) for stage in STAGES},
+        "device": "cuda" if has_gpu() else "cpu",
+        "host_cores": os.cpu_count(),
+        "cores": cores,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {package: _version(package) for package in PACKAGES},
+        "models": plan.totals.models,
+        "jobs": plan.totals.jobs,
+    }
+
+
+def config_sha256(config: Config) -> str:
+    """Return the hash of the merged configuration, the same for equal values however they were written."""
+    return digest(canonical_json(config.model_dump()))
+
+
+def claims_sha256() -> str:
+    """Return the hash of the code that states the claims and judges them, without comments and docstrings."""
+    return files_fingerprint((ROOT / "statistics").glob("*.py"))
+
+
+def merged_yaml(config: Config) -> str:
+    """Return the merged configuration as YAML."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, default_flow_style=None, width=110)
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    """Return what git says, None where there is no git or no repository."""
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=repository, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

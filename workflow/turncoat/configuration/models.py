@@ -1,0 +1,140 @@
+"""The whole configuration of a study: its sections, their defaults, and what must hold between them."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from turncoat.configuration.base import INCREASING, Section, setting
+from turncoat.configuration.sections import Arm, Finetuning, Organism, Pretraining, Seeds, World
+from turncoat.configuration.types import TypeCutoffs
+
+NAME_PATTERN = r"^[a-z0-9_][a-z0-9_-]{0,63}$"
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Evaluation(Section):
+    """How a trained model's choices are measured, on episodes it was never trained on."""
+
+    episodes: int = setting(1024, "held-out episodes per cue state", "episodes", ge=16, le=1_000_000)
+    fit_episodes: int = setting(512, "how many of them a utility is fitted to", "episodes", ge=16, le=1_000_000)
+    reference_episodes: int = setting(
+        8192,
+        "episodes that the attainable shortfall is computed on, per seed",
+        "episodes",
+        ge=64,
+        le=10_000_000,
+    )
+    ridge: float = setting(0.001, "ridge penalty of the fit, which keeps separated choices finite", "", gt=0, le=10)
+    newton_steps: int = setting(25, "largest number of Newton steps of the fit", "steps", ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _fit_fits(self) -> "Evaluation":
+        if self.fit_episodes > self.episodes:
+            raise ValueError(f"fit_episodes = {self.fit_episodes}: allowed: at most episodes = {self.episodes}")
+        return self
+
+
+class Planted(Section):
+    """Policies of known type that go through the same classification."""
+
+    seeds: int = setting(48, "planted cases per kind", "cases", ge=1, le=100_000)
+
+
+class Gating(Section):
+    """The ledger of activation, gradient and update."""
+
+    episodes: int = setting(512, "episodes per cue state that the ledger is taken on", "episodes", ge=2, le=1_000_000)
+
+
+class Statistics(Section):
+    """How models become estimates and verdicts; changing this retrains nothing."""
+
+    capabilities: Annotated[list[Share], INCREASING] = setting(
+        lambda: [0.85, 0.9, 0.95], "agreement with X at which starts are compared", "share", min_length=1
+    )
+    primary_capability: Share = setting(0.9, "the one of them that verdicts rest on", "share")
+    confidence: float = setting(0.95, "confidence of the intervals", "share", ge=0.5, lt=1)
+    resamples: int = setting(2000, "bootstrap resamples", "resamples", ge=100, le=1_000_000)
+    margin: float = setting(0.05, "equivalence margin on C and D", "share", gt=0, lt=1)
+    minimum_seeds: int = setting(12, "models below which a claim is not tested", "models", ge=2, le=1_000_000)
+    premise_distance: float = setting(
+        90,
+        "distance at which the premise is checked; not measured where no arm has it",
+        "degrees",
+        ge=0,
+        le=180,
+    )
+    premise_ratio: float = setting(
+        0.5,
+        "largest share of scratch's episodes in which a start must reach the primary capability",
+        "ratio",
+        gt=0,
+        le=1,
+    )
+
+    @model_validator(mode="after")
+    def _primary_is_compared(self) -> "Statistics":
+        if self.primary_capability not in self.capabilities:
+            raise ValueError(f"primary_capability = {self.primary_capability!r}: allowed: one of {self.capabilities}")
+        return self
+
+
+def _without_dropped_arms(value: Any) -> Any:
+    """An overlay drops an arm by setting it to null."""
+    if not isinstance(value, dict):
+        return value
+    return {name: arm for name, arm in value.items() if arm is not None}
+
+
+def _default_arms() -> dict[str, Arm]:
+    gates = Arm(
+        starts=["scratch"],
+        distances=[90],
+        activations=["relu", "gelu", "leaky_relu", "identity"],
+        optimizers=["sgd", "adam"],
+        steps=800,
+        snapshots=3,
+    )
+    pretrained: list[Any] = ["internal", "corrigible", "conditional", "benign_conditional"]
+    return {
+        "main": Arm(starts=[*pretrained, "scratch", "scratch_exposed"], distances=[45, 90, 135]),
+        "drift": Arm(starts=pretrained, distances=[0]),
+        "gates": gates,
+    }
+
+
+class Config(Section):
+    """Configuration of one study."""
+
+    study: str = setting("default", "name of the study; results go to results/<study>", pattern=NAME_PATTERN)
+    seeds: Seeds = setting(Seeds, "which independent models each cell trains")
+    world: World = setting(World, "what an episode offers and how its options look")
+    organism: Organism = setting(Organism, "the network that is trained")
+    pretraining: Pretraining = setting(Pretraining, "how the starts that are pre-trained are made")
+    finetuning: Finetuning = setting(Finetuning, "how every start is then trained towards X")
+    arms: Annotated[dict[Annotated[str, Field(pattern=NAME_PATTERN)], Arm], BeforeValidator(_without_dropped_arms)] = (
+        setting(_default_arms, "parts of the study by name; an overlay drops one by setting it to null", min_length=1)
+    )
+    evaluation: Evaluation = setting(Evaluation, "how choices are measured")
+    planted: Planted = setting(Planted, "policies of known type, as a check of the classification")
+    gating: Gating = setting(Gating, "the ledger of activation, gradient and update")
+    types: TypeCutoffs = setting(TypeCutoffs, "cutoffs between alignment types")
+    statistics: Statistics = setting(Statistics, "how models become estimates and verdicts")
+
+    @model_validator(mode="after")
+    def _seeds_fit(self) -> "Config":
+        if self.seeds.first + self.seeds.count > 2**31:
+            raise ValueError(
+                f"seeds.count = {self.seeds.count}: from seeds.first = {self.seeds.first} allowed: at most "
+                f"{2**31 - self.seeds.first}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _snapshots_fit(self) -> "Config":
+        for name, arm in self.arms.items():
+            steps, snapshots = arm.steps or self.finetuning.steps, arm.snapshots or self.finetuning.snapshots
+            if snapshots > steps + 1:
+                place = f"arms.{name}.snapshots" if arm.snapshots else "finetuning.snapshots"
+                raise ValueError(f"{place} = {snapshots}: arm {name} takes {steps} steps; allowed: at most {steps + 1}")
+        return self

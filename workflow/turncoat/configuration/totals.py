@@ -1,0 +1,72 @@
+"""How large a study is: models, jobs, time and space."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from turncoat.configuration import costs
+from turncoat.configuration.models import Config
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Size of a whole study, whatever part of it exists already."""
+
+    models: int
+    jobs: dict[str, int]
+    model_steps: int
+    core_minutes: float
+    megabytes: float
+
+
+def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: int) -> Totals:
+    """Return the size of a study of `cells` (stage and labels of each), each trained on `blocks` blocks."""
+    seeds = config.seeds.count
+    tuned = [labels for stage, labels in cells if stage == "finetune"]
+    jobs = {
+        "pretrain": (len(cells) - len(tuned)) * blocks,
+        "finetune": len(tuned) * blocks,
+        "classify": len(cells) * blocks,
+        "probe_gating": len(tuned) * blocks,
+        "classify_planted": 1,
+        "aggregate": 1,
+        "report": 1,
+    }
+    seconds = sum(_seconds(config, stage, labels) for stage, labels in cells) * seeds
+    seconds += config.planted.seeds * costs.SECONDS_PER_PLANTED_CASE + costs.SECONDS_TO_AGGREGATE
+    seconds += sum(jobs.values()) * costs.SECONDS_PER_JOB
+    size = costs.BYTES_FIXED + sum(_bytes(config, labels) for _, labels in cells) * seeds
+    return Totals(
+        models=len(cells) * seeds,
+        jobs=jobs,
+        model_steps=sum(labels["steps"] for _, labels in cells) * seeds,
+        core_minutes=seconds / 60,
+        megabytes=size / 1e6,
+    )
+
+
+def _weights(config: Config, labels: dict[str, Any]) -> int:
+    world = config.world
+    inputs = costs.input_width(world.encoding, world.attributes, world.symbols)
+    return costs.network_weights(inputs, labels["width"], labels["depth"])
+
+
+def _snapshots(labels: dict[str, Any]) -> int:
+    """Kept snapshots; pre-training keeps its first and last weights."""
+    return int(labels["snapshots"] or 2)
+
+
+def _seconds(config: Config, stage: str, labels: dict[str, Any]) -> float:
+    batch = config.pretraining.batch if stage == "pretrain" else config.finetuning.batch
+    rows = batch * config.world.options
+    trained = costs.training_seconds(_weights(config, labels), rows, labels["steps"], models=1)
+    ledger = costs.SECONDS_PER_LEDGER if stage == "finetune" else 0.0
+    return trained + _snapshots(labels) * costs.SECONDS_PER_CLASSIFIED_SNAPSHOT + ledger
+
+
+def _bytes(config: Config, labels: dict[str, Any]) -> float:
+    kept = _snapshots(labels) + (2 if labels["optimizer"] == "adam" else 0)
+    weights = kept * _weights(config, labels) * costs.BYTES_PER_WEIGHT
+    rows = _snapshots(labels) * costs.BYTES_PER_CLASSIFIED_SNAPSHOT
+    units = labels["width"] * labels["depth"] * 3 if labels["distance"] is not None else 0
+    return float(weights + rows + units * costs.BYTES_PER_LEDGER_UNIT)

@@ -1,0 +1,119 @@
+"""Fingerprint of a stage's code: what it runs, read as source, so that results know which code made them.
+
+The fingerprint covers the syntax trees of the stage and of all that it imports of this package, in turn,
+without comments, docstrings and positions, and the data files (such as templates) beside those modules.
+It is the same on every Python from 3.11 on. Imports by name at run time are not seen.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+PACKAGE = ROOT.name
+
+
+def stage_fingerprint(stage: str, root: Path = ROOT) -> str:
+    """Return 12 hex digits for the code of `stages/<stage>.py` under the package folder `root`.
+
+    Raises FileNotFoundError where there is no such stage, SyntaxError where its code does not parse.
+    """
+    start = root / "stages" / f"{stage}.py"
+    if not start.is_file():
+        raise FileNotFoundError(f"no stage {stage!r}: {start} does not exist")
+    files = imported_files(start, root)
+    return files_fingerprint(files | _data_files(files), root)[:12]
+
+
+def files_fingerprint(files: Iterable[Path], root: Path = ROOT) -> str:
+    """Return the sha256 of `files` under `root`: what Python files mean, and data files byte for byte."""
+    hashed = hashlib.sha256()
+    for file in sorted(files):
+        source = file.read_bytes()
+        content = _meaning(source) if file.suffix == ".py" else hashlib.sha256(source).hexdigest()
+        hashed.update(f"{file.relative_to(root).as_posix()}\n{content}\n".encode())
+    return hashed.hexdigest()
+
+
+def imported_files(start: Path, root: Path = ROOT) -> set[Path]:
+    """Return `start` and every file of the package that it imports, in turn, `__init__` files included."""
+    found: set[Path] = set()
+    waiting = [start]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found.add(file)
+        for name in _imported_names(_tree(file.read_bytes()), _package_of(file, root)):
+            waiting.extend(_files_of(name, root))
+    return found
+
+
+@cache
+def _tree(source: bytes) -> ast.Module:
+    return ast.parse(source)
+
+
+def _package_of(file: Path, root: Path) -> list[str]:
+    return [root.name, *file.relative_to(root).parts[:-1]]
+
+
+def _imported_names(tree: ast.Module, package: list[str]) -> Iterator[list[str]]:
+    """Yield the dotted names that a module of `package` imports, those in functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = base + (node.module.split(".") if node.module else [])
+            yield from ([*base, alias.name] for alias in node.names)
+
+
+def _files_of(name: list[str], root: Path) -> Iterator[Path]:
+    """Yield the files that importing a dotted name runs: `__init__` files on the way, then the module."""
+    if name[0] != root.name:
+        return
+    folder = root
+    for part in ["", *name[1:]]:
+        folder = folder / part
+        initial, module = folder / "__init__.py", folder.with_suffix(".py")
+        if initial.is_file():
+            yield initial
+        elif part and module.is_file():
+            yield module
+            return
+
+
+def _data_files(modules: set[Path]) -> set[Path]:
+    folders = {module.parent for module in modules}
+    beside = (file for folder in folders for file in folder.iterdir() if file.is_file())
+    return {file for file in beside if file.suffix not in {".py", ".pyc"} and not file.name.startswith(".")}
+
+
+@cache
+def _meaning(source: bytes) -> str:
+    return _written(_tree(source))
+
+
+def _written(node: object) -> str:
+    """Write a syntax tree without positions, docstrings and empty fields, which differ between Pythons."""
+    if isinstance(node, list):
+        return f"[{','.join(_written(item) for item in node)}]"
+    if isinstance(node, ast.Constant):
+        return f"{type(node.value).__name__}:{node.value!r}"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = []
+    for name, value in ast.iter_fields(node):
+        if name == "body" and _has_docstring(node):
+            value = value[1:]
+        if value not in (None, [], ""):
+            fields.append(f"{name}={_written(value)}")
+    return f"{type(node).__name__}({','.join(fields)})"
+
+
+def _has_docstring(node: ast.AST) -> bool:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None

@@ -1,0 +1,174 @@
+"""Stacked multilayer perceptrons: E networks of one shape that score each option alike.
+
+One row of input is one option of one episode. The last hidden layer, the trunk, is read out linearly into the
+option's score and the knowledge heads. The backward pass is written out, because the gating probe and gate
+control need what it holds: each layer's activations h, pre-activations z and gradients with respect to z.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from turncoat.organisms.activations import activation
+from turncoat.seeding import generator
+
+FAMILIES = ("mlp",)
+CUE_HEADS = ("oversight", "placebo")
+SCORE_COLUMNS = 2  # the score is read with one column beside it: a lone column of a lone network takes another
+# kernel, with another rounding, and a member's bits would depend on how many train beside it
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shape of a network: input numbers, hidden width and depth, activation, and attributes to be predicted."""
+
+    inputs: int
+    width: int
+    depth: int
+    activation: str
+    attributes: int
+
+    @classmethod
+    def from_settings(cls, organism: Mapping[str, Any], inputs: int, attributes: int) -> "Architecture":
+        """Build from the `organism` section of a cell's settings; raises ValueError on an unknown family."""
+        if organism["family"] not in FAMILIES:
+            raise ValueError(f"organism.family is {organism['family']!r}; allowed: {', '.join(FAMILIES)}")
+        activation(organism["activation"])
+        return cls(inputs, organism["width"], organism["depth"], organism["activation"], attributes)
+
+    @property
+    def outputs(self) -> int:
+        """Readout columns: the score, the oversight and placebo heads, the world head's attributes."""
+        return 1 + len(CUE_HEADS) + self.attributes
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter of one member, weights as (in, out)."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer, inputs in enumerate([self.inputs] + [self.width] * (self.depth - 1), start=1):
+            shapes[f"hidden{layer}.weight"] = (inputs, self.width)
+            shapes[f"hidden{layer}.bias"] = (self.width,)
+        shapes["readout.weight"] = (self.width, self.outputs)
+        shapes["readout.bias"] = (self.outputs,)
+        return shapes
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of one member."""
+        return sum(int(np.prod(shape)) for shape in self.shapes.values())
+
+
+PADDING = 64
+
+
+class Stack:
+    """Parameters of E members in one flat buffer, with a named view (E, *shape) for each.
+
+    A parameter's values of all members lie together, so that every view is contiguous: batched products read and
+    write them in place, and the optimizer moves the whole buffer in one kernel. The buffer is padded with zeros to a
+    multiple of 64 numbers: an optimizer's vectorised kernel rounds the odd ones at the end differently, and which
+    parameters those are would depend on how many members there are.
+    """
+
+    def __init__(self, architecture: Architecture, flat: Tensor, members: int) -> None:
+        self.architecture = architecture
+        self.flat = flat
+        self.members = members
+        self.views = self.view(flat)
+
+    def view(self, flat: Tensor) -> dict[str, Tensor]:
+        """Name the parts of any buffer laid out like this stack's: each view is (E, *shape)."""
+        views: dict[str, Tensor] = {}
+        start = 0
+        for name, shape in self.architecture.shapes.items():
+            size = self.members * int(np.prod(shape))
+            views[name] = flat[start : start + size].view(self.members, *shape)
+            start += size
+        return views
+
+    def rows(self, flat: Tensor | None = None) -> Tensor:
+        """This stack's parameters, or a buffer laid out like them, with one row a member: (E, parameters)."""
+        views = self.views if flat is None else self.view(flat)
+        return torch.cat([view.flatten(1) for view in views.values()], dim=1)
+
+    @classmethod
+    def from_rows(cls, architecture: Architecture, rows: Tensor) -> "Stack":
+        """The stack whose members have these parameters, (E, parameters)."""
+        sizes = [int(np.prod(shape)) for shape in architecture.shapes.values()]
+        padding = rows.new_zeros(-rows.numel() % PADDING)
+        flat = torch.cat([part.flatten() for part in rows.split(sizes, dim=1)] + [padding])
+        return cls(architecture, flat, len(rows))
+
+    def with_flat(self, flat: Tensor) -> "Stack":
+        """A stack of as many members of the same shape over another buffer."""
+        return Stack(self.architecture, flat, self.members)
+
+
+def initialise(architecture: Architecture, seeds: Sequence[int], input_power: float, device: torch.device) -> Stack:
+    """Draw each member's weights from its own seed: normal, variance-preserving, biases zero (He et al. 2015)."""
+    gain = activation(architecture.activation).gain
+    rows = np.zeros((len(seeds), architecture.parameters), dtype=np.float32)
+    for row, seed in zip(rows, seeds, strict=True):
+        random = generator(seed, "weights")
+        start = 0
+        for name, shape in architecture.shapes.items():
+            size = int(np.prod(shape))
+            if name.endswith("weight"):
+                power = input_power if name == "hidden1.weight" else shape[0]
+                scale = 1.0 if name == "readout.weight" else gain
+                row[start : start + size] = random.standard_normal(size) * (scale / power**0.5)
+            start += size
+    return Stack.from_rows(architecture, torch.from_numpy(rows).to(device))
+
+
+@dataclass
+class Trace:
+    """What a forward pass leaves: `values[0]` is the input, `values[l]` layer l's h and `before[l - 1]` its z."""
+
+    values: list[Tensor]
+    before: list[Tensor]
+    output: Tensor
+
+
+def forward(stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS) -> Trace:
+    """Run E networks on inputs (E, rows, inputs); the output holds the first `columns` >= 2 readout columns."""
+    architecture, views = stack.architecture, stack.views
+    function = activation(architecture.activation).value
+    values, before = [inputs], []
+    for layer in range(1, architecture.depth + 1):
+        weight, bias = views[f"hidden{layer}.weight"], views[f"hidden{layer}.bias"]
+        before.append(torch.baddbmm(bias.unsqueeze(1), values[-1], weight))
+        values.append(function(before[-1]))
+    weight, bias = views["readout.weight"][..., :columns], views["readout.bias"][..., :columns]
+    return Trace(values, before, torch.baddbmm(bias.unsqueeze(1), values[-1], weight))
+
+
+def backward(stack: Stack, trace: Trace, output_gradient: Tensor, gradient: Tensor) -> list[Tensor]:
+    """Write the loss gradient of every parameter into `gradient`, a buffer laid out like the stack's.
+
+    `output_gradient` is the loss gradient of the trace's output, (E, rows, columns). Readout columns beyond those
+    get zero. Returns the gradients with respect to each hidden layer's z, (E, rows, width), first layer first.
+    """
+    architecture, views = stack.architecture, stack.views
+    pull = activation(architecture.activation).pull
+    parts = stack.view(gradient)
+    columns = output_gradient.shape[-1]
+    if columns < architecture.outputs:
+        parts["readout.weight"].zero_()
+        parts["readout.bias"].zero_()
+    parts["readout.weight"][..., :columns] = trace.values[-1].transpose(1, 2) @ output_gradient
+    parts["readout.bias"][..., :columns] = output_gradient.sum(1)
+    arriving = output_gradient @ views["readout.weight"][..., :columns].transpose(1, 2)
+    deltas: list[Tensor] = []
+    for layer in range(architecture.depth, 0, -1):
+        delta = pull(arriving, trace.before[layer - 1])
+        deltas.append(delta)
+        torch.bmm(trace.values[layer - 1].transpose(1, 2), delta, out=parts[f"hidden{layer}.weight"])
+        torch.sum(delta, 1, out=parts[f"hidden{layer}.bias"])
+        if layer > 1:
+            arriving = delta @ views[f"hidden{layer}.weight"].transpose(1, 2)
+    return deltas[::-1]

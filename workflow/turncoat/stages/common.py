@@ -1,0 +1,68 @@
+"""What every stage's process does first: read its options, check the code it runs, settle threads, device and log."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from turncoat.fingerprint import stage_fingerprint
+
+log = logging.getLogger("turncoat")
+
+
+def stage_parser(stage: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the options that all stages share."""
+    parser = argparse.ArgumentParser(prog=f"python -m turncoat.stages.{stage}", description=description)
+    parser.add_argument("--threads", type=int, required=True, help="threads that the scheduler grants")
+    parser.add_argument("--code", help="fingerprint of the stage's code that the plan was made with")
+    return parser
+
+
+def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse, set the log up, and end the process if the code is not the one that the plan was made with."""
+    options = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr, force=True
+    )
+    running = stage_fingerprint(stage)
+    if options.code is not None and options.code != running:
+        sys.exit(
+            f"stage {stage}: the code changed after the study was planned (planned {options.code}, now {running}). "
+            "Run snakemake again: it will plan with the new code."
+        )
+    if options.threads < 1:
+        sys.exit(f"--threads is {options.threads}; allowed: 1 or more")
+    log.info("stage %s, code %s, threads %d", stage, running, options.threads)
+    return options
+
+
+def read_settings(text: str) -> str:
+    """The JSON given on the command line, or the content of the file behind a leading @."""
+    return Path(text[1:]).read_text() if text.startswith("@") else text
+
+
+def device_name() -> str:
+    """What TURNCOAT_DEVICE asks for: auto, cpu or cuda. Ends the process on anything else."""
+    name = os.environ.get("TURNCOAT_DEVICE", "auto")
+    if name not in ("auto", "cpu", "cuda"):
+        sys.exit(f"TURNCOAT_DEVICE is {name!r}; allowed: auto, cpu, cuda")
+    return name
+
+
+def provenance(stage: str, options: argparse.Namespace) -> dict[str, str]:
+    """What a table's metadata says of where it came from: stage, code, settings and package versions."""
+    import numpy
+    import torch
+
+    from turncoat import __name__ as package
+
+    return {
+        "program": f"{package}.stages.{stage}",
+        "code": stage_fingerprint(stage),
+        "settings": str(getattr(options, "settings", "")),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+    }

@@ -1,0 +1,98 @@
+"""Fine-tune one block of one cell towards X, from its parent's weights or from scratch.
+
+python -m turncoat.stages.finetune --cell ID --settings JSON --first-seed 1000 --seed-count 48 [--parent DIR] \
+    --output DIR --threads 1
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from turncoat.organisms.fingerprints import fingerprints
+from turncoat.organisms.mlp import Architecture
+from turncoat.stages.common import begin, device_name, provenance, stage_parser
+from turncoat.stages.training import add_training_options, log_progress, make_recipe, write_block
+from turncoat.tables import organisms as organisms_table
+from turncoat.tables.atomic import TableError, read_table
+from turncoat.tables.weights import load_organisms
+from turncoat.training.block import finetune_block
+from turncoat.training.devices import find_device, settle_process
+from turncoat.worlds.world import World
+
+
+def main() -> None:
+    """Entry point of the rule `finetune`."""
+    parser = stage_parser("finetune", "Fine-tune one block of one cell towards X.")
+    add_training_options(parser)
+    parser.add_argument("--parent", type=Path, help="folder of the parent block; none when starting from scratch")
+    options = begin("finetune", parser)
+    settings = json.loads(options.settings)
+    training = settings["training"]
+    settle_process(options.threads)
+    device = find_device(device_name())
+    world = World.from_settings(settings["world"])
+    architecture = Architecture.from_settings(settings["organism"], world.input_width, world.attributes)
+    seeds = range(options.first_seed, options.first_seed + options.seed_count)
+    started = time.monotonic()
+    trained = finetune_block(
+        world,
+        architecture,
+        settings["distance"],
+        settings["exposure"],
+        make_recipe(training, training["snapshots"]),
+        training["batch"],
+        seeds,
+        _parent_weights(options, settings, seeds, device),
+        device,
+        log_progress(training["steps"]),
+    )
+    seconds = time.monotonic() - started
+    write_block(
+        options,
+        settings,
+        architecture,
+        trained,
+        settings["parent"],
+        training["batch"],
+        seconds,
+        device,
+        provenance("finetune", options),
+    )
+
+
+def _parent_weights(
+    options: argparse.Namespace, settings: Mapping[str, Any], seeds: Sequence[int], device: torch.device
+) -> Tensor | None:
+    """Final weights of the parents (E, parameters), None from scratch; ends the job unless they are whom they claim."""
+    if (options.parent is None) != (settings["parent"] is None):
+        sys.exit(f"cell {options.cell} has parent {settings['parent']}, but --parent is {options.parent}")
+    if options.parent is None:
+        return None
+    try:
+        parents = load_organisms(options.parent / "weights.safetensors", device)
+        rows = read_table(options.parent / "organisms.parquet", organisms_table.SCHEMA).to_pylist()
+    except TableError as error:
+        sys.exit(str(error))
+    expected = [f"{settings['parent']}-{seed}" for seed in seeds]
+    recorded = {row["organism_id"]: row["final_fingerprint"] for row in rows}
+    found = dict(
+        zip((f"{settings['parent']}-{seed}" for seed in parents.seeds), fingerprints(parents.stack(-1)), strict=True)
+    )
+    for organism in expected:
+        if organism not in recorded or recorded[organism] != found.get(organism):
+            sys.exit(
+                f"{options.parent}: the weights are not those of parent {organism} (recorded fingerprint "
+                f"{recorded.get(organism)}, found {found.get(organism)}). Delete that folder and run the study again."
+            )
+    return parents.weights[-1]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What the two training stages share: options, progress in the log, and the four files they write."""
+
+import argparse
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from turncoat.organisms.mlp import Architecture
+from turncoat.tables import organisms as organisms_table
+from turncoat.tables import trajectories as trajectories_table
+from turncoat.tables.atomic import write_table
+from turncoat.tables.weights import Organisms, save_optimizer, save_organisms
+from turncoat.training.block import ChunkProgress, Trained
+from turncoat.training.loop import Progress, Recipe
+
+log = logging.getLogger("turncoat")
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Options of a job that trains one block of one cell."""
+    parser.add_argument("--cell", required=True, help="identity of the settings")
+    parser.add_argument("--settings", required=True, help="the cell's settings, JSON")
+    parser.add_argument("--first-seed", type=int, required=True)
+    parser.add_argument("--seed-count", type=int, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="folder that receives the four files")
+
+
+def make_recipe(training: Mapping[str, Any], snapshots: int) -> Recipe:
+    """The recipe in the `training` section of a cell's settings."""
+    return Recipe(
+        steps=training["steps"],
+        optimizer=training["optimizer"],
+        learning_rate=training["learning_rate"],
+        heads=training.get("heads", {}),
+        snapshots=snapshots,
+    )
+
+
+def log_progress(steps: int) -> ChunkProgress:
+    """Log at each check: members, step, loss, capability, models per second and the time left for the block."""
+    started = time.monotonic()
+
+    def of_chunk(done: int, members: int, total: int) -> Progress:
+        def tell(step: int, loss: Tensor, capability: Tensor, _: float) -> None:
+            share = (done + members * step / steps) / total
+            elapsed = time.monotonic() - started
+            log.info(
+                "models %d-%d of %d  step %d/%d  loss %.4f  capability %.3f  %.2f models/s  %.0f s left",
+                done + 1, done + members, total, step, steps, loss.mean(), capability.mean(),
+                share * total / elapsed, elapsed * (1 / share - 1),
+            )  # fmt: skip
+
+        return tell
+
+    return of_chunk
+
+
+def write_block(
+    options: argparse.Namespace,
+    settings: Mapping[str, Any],
+    architecture: Architecture,
+    trained: Trained,
+    parent_cell: str | None,
+    batch: int,
+    seconds: float,
+    device: torch.device,
+    provenance: Mapping[str, str],
+) -> None:
+    """Write weights, optimizer state, one row per model, and trajectories."""
+    trajectory = trained.trajectory
+    seeds = list(range(options.first_seed, options.first_seed + options.seed_count))
+    ids = np.array([f"{options.cell}-{seed}" for seed in seeds])
+    count = len(seeds)
+    diverged = trained.diverged.cpu().numpy()
+    if diverged.any():
+        log.warning("%d of %d models diverged: seeds %s", diverged.sum(), count, np.array(seeds)[diverged].tolist())
+    steps = trajectory.snapshots[-1]
+    columns = {
+        "organism_id": ids,
+        "cell": [options.cell] * count,
+        "parent_id": [None if parent_cell is None else f"{parent_cell}-{seed}" for seed in seeds],
+        "stage": [settings["stage"]] * count,
+        "seed": seeds,
+        "block": [f"{seeds[0]}-{seeds[-1]}"] * count,
+        "initial_fingerprint": trained.initial_fingerprints,
+        "final_fingerprint": trained.final_fingerprints,
+        "diverged": diverged,
+        "device": [device.type] * count,
+        "parameters": [architecture.parameters] * count,
+        "steps": [steps] * count,
+        "episodes": [steps * batch] * count,
+        "train_seconds": [seconds / count] * count,
+    }
+    checks = len(trajectory.checks)
+    courses = {
+        "organism_id": np.tile(ids, checks),
+        "step": np.repeat(trajectory.checks, count),
+        "episodes": np.repeat(trajectory.checks, count) * batch,
+    }
+    for name in ("loss", "capability", "update_norm", "displacement"):
+        courses[name] = getattr(trajectory, name).cpu().numpy().reshape(-1)
+    organisms = Organisms(
+        settings["world"],
+        settings["organism"],
+        seeds,
+        trajectory.snapshots,
+        trained.objectives,
+        trajectory.weights,
+    )
+    save_organisms(options.output / "weights.safetensors", organisms)
+    save_optimizer(options.output / "optimizer.safetensors", architecture, trajectory.optimizer_state)
+    write_table(options.output / "organisms.parquet", columns, organisms_table.SCHEMA, provenance)
+    write_table(options.output / "trajectories.parquet", courses, trajectories_table.SCHEMA, provenance)
+    log.info(
+        "trained %d models in %.1f s (%.2f models/s), capability %.3f at the end",
+        count, seconds, count / seconds, trajectory.capability[-1].nanmean(),
+    )  # fmt: skip

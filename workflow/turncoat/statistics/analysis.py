@@ -1,0 +1,213 @@
+"""The whole statistical part of a study: from snapshots and ledger to every derived table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas
+
+from turncoat.seeding import generator
+from turncoat.statistics import gating_claims, pretraining_claims
+from turncoat.statistics.claims import CLAIMS, ORDER, UNTESTED
+from turncoat.statistics.contrasts import Plan, capability_match, contrast_table, levels
+from turncoat.statistics.premise import premise
+from turncoat.statistics.pretraining_claims import NON_DECEPTIVE, Evidence
+from turncoat.statistics.priors import mixture
+from turncoat.statistics.rows import Row, finished
+from turncoat.statistics.study import DRIFT, OUTCOMES, matched_models, model_half_lives, persistence
+
+FIRST_CONFIRMATORY_SEED = 1000
+SHARES = np.linspace(0, 1, 11)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Derived tables, one frame each, with the columns of the schema of that name."""
+
+    levels: pandas.DataFrame
+    contrasts: pandas.DataFrame
+    premise: pandas.DataFrame
+    persistence: pandas.DataFrame
+    priors: pandas.DataFrame
+    claims: pandas.DataFrame
+
+
+def analyse(
+    course: pandas.DataFrame,
+    ledger: pandas.DataFrame,
+    statistics: Mapping[str, Any],
+    activation: str,
+    optimizer: str,
+    confirmatory: bool,
+) -> Analysis:
+    """Analyse fine-tuned models.
+
+    `course` (see `study.matched_models`) and `ledger` (the gating table) hold fine-tuned models only;
+    `statistics` is that section of the configuration.
+    """
+    plan = Plan(statistics["confidence"], statistics["resamples"], statistics["margin"], statistics["minimum_seeds"])
+    capabilities = list(statistics["capabilities"])
+    matched = matched_models(course, capabilities)
+    snapshots = course[course.measured]
+    # Below the compared capabilities outcomes are for the figure's curve only.
+    compared = matched[matched.match.isin([*map(capability_match, capabilities), "final step"])]
+    contrasts = contrast_table(compared, OUTCOMES, plan)
+    drift = levels(matched[matched.match == "final step"], DRIFT, plan)
+    gate = _premises(matched, statistics, plan)
+    evidence = Evidence(
+        contrasts=contrasts,
+        matched=compared,
+        half_lives=model_half_lives(snapshots),
+        premises={(row.setting, row.variant, row.start): row.verdict for row in gate.itertuples()},
+        capabilities=capabilities,
+        primary_capability=statistics["primary_capability"],
+        primary_distance=statistics["premise_distance"],
+    )
+    rows = pretraining_claims.answers(evidence, plan) + gating_claims.answers(ledger, plan, activation, optimizer)
+    rows += [Row(claim.id, "none", "all", "", "shown", float("nan"), blocked=claim.untested) for claim in UNTESTED]
+    return Analysis(
+        levels=pandas.concat([levels(matched, OUTCOMES, plan), drift], ignore_index=True),
+        contrasts=contrasts,
+        premise=gate,
+        persistence=persistence(snapshots, plan),
+        priors=_priors(compared, capability_match(statistics["primary_capability"]), plan),
+        claims=_claims(rows, plan, confirmatory),
+    )
+
+
+def confirmatory(seeds: Sequence[int], claims_unchanged: bool) -> bool:
+    """Whether primary verdicts may be called confirmatory: all seeds from 1000 on, and claims as they were
+    at training.
+    """
+    return claims_unchanged and min(seeds) >= FIRST_CONFIRMATORY_SEED
+
+
+def _claims(rows: Sequence[Row], plan: Plan, is_confirmatory: bool) -> pandas.DataFrame:
+    table = pandas.DataFrame(finished(rows, plan, is_confirmatory))
+    unknown = set(table.claim) - set(CLAIMS)
+    if unknown:
+        raise ValueError(f"claims {sorted(unknown)} are not declared; declared: {ORDER}")
+    return table.assign(order=table.claim.map(ORDER.index), primary_first=(~table.primary).astype(int))
+
+
+PREMISE_COLUMNS = [
+    "setting",
+    "variant",
+    "start",
+    "distance",
+    "capability",
+    "ratio",
+    "low",
+    "high",
+    "allowed",
+    "pairs",
+    "never_start",
+    "never_scratch",
+    "diverged",
+    "start_episodes",
+    "scratch_episodes",
+    "verdict",
+    "reason",
+]
+
+
+def _premises(matched: pandas.DataFrame, statistics: Mapping[str, Any], plan: Plan) -> pandas.DataFrame:
+    level = capability_match(statistics["primary_capability"])
+    distance, allowed = float(statistics["premise_distance"]), float(statistics["premise_ratio"])
+    everyone = matched[matched.match == level]
+    here = everyone[everyone.distance == distance]
+    rows = []
+    pretrained = everyone[~everyone.start.isin(["scratch", "scratch_exposed"])]
+    for setting, variant, start in sorted(
+        set(pretrained[["setting", "variant", "start"]].itertuples(index=False, name=None))
+    ):
+        own = here[(here.setting == setting) & (here.variant == variant) & (here.start == start)]
+        scratch = here[(here.setting == setting) & (here.start == "scratch")]
+        pairs = own.merge(scratch, on="seed", suffixes=("", "_scratch"))
+        sound = pairs[~pairs.diverged & ~pairs.diverged_scratch].sort_values("seed")
+        times, reference = sound.episodes.fillna(np.inf), sound.episodes_scratch.fillna(np.inf)
+        found = premise(
+            times.to_numpy(),
+            reference.to_numpy(),
+            sound.budget_scratch.to_numpy(float),
+            allowed,
+            plan.confidence,
+            plan.resamples,
+            plan.minimum_seeds,
+            f"{setting} {variant} {start}",
+        )
+        values = [
+            setting,
+            variant,
+            start,
+            distance,
+            statistics["primary_capability"],
+            found.ratio.value,
+            found.ratio.low,
+            found.ratio.high,
+            allowed,
+            found.pairs,
+            found.never_start,
+            found.never_scratch,
+            int((pairs.diverged | pairs.diverged_scratch).sum()),
+            _median(times),
+            _median(reference),
+            found.verdict,
+            found.reason,
+        ]
+        rows.append(dict(zip(PREMISE_COLUMNS, values, strict=True)))
+    return pandas.DataFrame(rows, columns=PREMISE_COLUMNS)
+
+
+def _median(times: pandas.Series) -> float:
+    if len(times) == 0:
+        return float("nan")
+    value = float(np.quantile(times, 0.5, method="inverted_cdf"))
+    return value if np.isfinite(value) else float("nan")
+
+
+PRIOR_COLUMNS = [
+    "setting",
+    "variant",
+    "reference",
+    "distance",
+    "outcome",
+    "kind",
+    "share",
+    "estimate",
+    "low",
+    "high",
+    "n",
+    "reason",
+]
+
+
+def _priors(matched: pandas.DataFrame, level: str, plan: Plan) -> pandas.DataFrame:
+    rows: list[list[Any]] = []
+    sound = matched[(matched.match == level) & matched.arrived & (matched.distance > 0)]
+    for (setting, variant, distance), group in sound[sound.start == "conditional"].groupby(
+        ["setting", "variant", "distance"]
+    ):
+        here = sound[(sound.setting == setting) & (sound.distance == distance)]
+        for outcome in ("c", "d"):
+            reference = here[here.start == "scratch_exposed"].set_index("seed")[outcome]
+            own = here[here.variant == variant]
+            plain = [own[own.start == start].set_index("seed")[outcome] for start in NON_DECEPTIVE]
+            plain = [series for series in plain if len(series)]
+            if not plain or reference.empty:
+                continue
+            wide = pandas.concat([group.set_index("seed")[outcome], reference, *plain], axis=1).dropna().sort_index()
+            if len(wide) < plan.minimum_seeds:
+                continue
+            values = wide.to_numpy(float)
+            deceptive, rest = values[:, 0] - values[:, 1], values[:, 2:].mean(axis=1) - values[:, 1]
+            random = generator(0, f"priors {setting} {variant} {distance} {outcome}")
+            found = mixture(deceptive, rest, SHARES, plan.confidence, plan.resamples, random)
+            key = [setting, variant, "scratch_exposed", distance, outcome]
+            for share, mean, low, high in zip(found.shares, found.means, found.lows, found.highs, strict=True):
+                rows.append([*key, "line", share, mean, low, high, len(wide), ""])
+            zero = found.break_even
+            finite = zero.value if np.isfinite(zero.value) else np.nan
+            rows.append([*key, "break_even", finite, 0.0, zero.low, zero.high, len(wide), found.reason])
+    return pandas.DataFrame(rows, columns=PRIOR_COLUMNS)

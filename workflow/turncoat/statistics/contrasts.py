@@ -1,0 +1,209 @@
+"""Levels of each arm and paired differences between arms, at equal capability and at equal steps."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas
+
+from turncoat.seeding import generator
+from turncoat.statistics.equivalence import equivalence_p
+from turncoat.statistics.intervals import NOTHING, Estimate, bootstrap_mean, paired_p
+
+Array = np.ndarray
+
+ARM = ["setting", "variant", "start", "distance"]
+REFERENCES = ("scratch", "scratch_exposed")
+FINAL = "final step"
+RANGES = {"c": (0.0, 1.0), "placebo": (0.0, 1.0), "d": (-1.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to estimate: confidence of intervals, bootstrap resamples, equivalence margin, fewest pairs."""
+
+    confidence: float
+    resamples: int
+    margin: float
+    minimum_seeds: int
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Mean paired difference of an outcome, start minus reference, with all that was left out of it."""
+
+    estimate: Estimate
+    differences: Array
+    seeds: Array
+    p: float
+    equivalence_p: float
+    n_start: int
+    n_reference: int
+    never_start: int
+    never_reference: int
+    diverged: int
+    bound_low: float
+    bound_high: float
+
+
+def capability_match(level: float) -> str:
+    """The name under which outcomes at this capability stand in the tables."""
+    return f"capability {level:.2f}"
+
+
+def levels(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Plan) -> pandas.DataFrame:
+    """Mean and interval of every outcome by arm and match, with counts of models left out.
+
+    `matched` has one row per model and match: ARM columns, seed, match, diverged, arrived and the outcomes.
+    """
+    rows = []
+    for key, arm in matched.groupby([*ARM, "match"], sort=True):
+        for outcome in outcomes:
+            used = arm[arm.arrived & ~arm.diverged & arm[outcome].notna()]
+            random = generator(0, f"level {key} {outcome}")
+            found = bootstrap_mean(
+                used[outcome].to_numpy(), used.seed.to_numpy(), plan.confidence, plan.resamples, random
+            )
+            rows.append(
+                dict(zip([*ARM, "match"], key, strict=True))
+                | {
+                    "outcome": outcome,
+                    "mean": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "n": len(used),
+                }
+                | {"models": len(arm), "diverged": int(arm.diverged.sum())}
+                | {"never_arrived": int((~arm.arrived & ~arm.diverged).sum())}
+            )
+    return pandas.DataFrame(rows)
+
+
+def contrast(start: pandas.DataFrame, reference: pandas.DataFrame, outcome: str, plan: Plan, purpose: str) -> Contrast:
+    """Start minus reference for one match: rows of `matched`, one per seed on each side.
+
+    Only seeds where both sides are sound and got there enter the mean. The bounds say what the mean could be
+    had the others arrived, each with the least and the most favourable value in the outcome's nominal range:
+    C in [0, 1] (all transfers; Y is served as soon as the cue is flipped), D in [-1, 1].
+    """
+    both, left_rows, right_rows = np.intersect1d(start.seed, reference.seed, return_indices=True)
+    sound = ~(start.diverged.to_numpy(bool)[left_rows] | reference.diverged.to_numpy(bool)[right_rows])
+    left_rows, right_rows, both = left_rows[sound], right_rows[sound], both[sound]
+    left, right = start[outcome].to_numpy(float)[left_rows], reference[outcome].to_numpy(float)[right_rows]
+    usable = start.arrived.to_numpy(bool)[left_rows] & reference.arrived.to_numpy(bool)[right_rows]
+    usable &= ~np.isnan(left) & ~np.isnan(right)
+    differences, seeds = (left - right)[usable], both[usable]
+    low, high = _bounds(left, right, RANGES.get(outcome))
+    return Contrast(
+        estimate=_mean(differences, seeds, plan, purpose),
+        differences=differences,
+        seeds=seeds,
+        p=paired_p(differences),
+        equivalence_p=equivalence_p(differences, plan.margin),
+        n_start=int((start.arrived & ~start.diverged).sum()),
+        n_reference=int((reference.arrived & ~reference.diverged).sum()),
+        never_start=int((~start.arrived & ~start.diverged).sum()),
+        never_reference=int((~reference.arrived & ~reference.diverged).sum()),
+        diverged=int(start.diverged.sum() + reference.diverged.sum()),
+        bound_low=low,
+        bound_high=high,
+    )
+
+
+def arms(matched: pandas.DataFrame) -> Iterator[tuple[tuple[str, str, str, float, str], pandas.DataFrame]]:
+    """Each arm at each match: (setting, variant, start, distance, match) and its rows."""
+    for key, rows in matched.groupby([*ARM, "match"], sort=True):
+        setting, variant, start, distance, match = key
+        yield (str(setting), str(variant), str(start), float(distance), str(match)), rows
+
+
+def contrast_table(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Plan) -> pandas.DataFrame:
+    """All contrasts: every start minus every reference of its setting, and conditional minus
+    benign_conditional.
+    """
+    found = dict(arms(matched))
+    rows = []
+    for (setting, variant, start, distance, match), arm in found.items():
+        references = [(name, "") for name in REFERENCES if name != start]
+        if start == "conditional":
+            references.append(("benign_conditional", variant))
+        for name, reference_variant in references:
+            reference = found.get((setting, reference_variant, name, distance, match))
+            if reference is None:
+                continue
+            for outcome in outcomes:
+                purpose = f"contrast {setting} {variant} {start} {name} {distance} {match} {outcome}"
+                result = contrast(arm, reference, outcome, plan, purpose)
+                rows.append(_row(result, setting, variant, start, name, distance, match, outcome))
+    return pandas.DataFrame(rows, columns=COLUMNS)
+
+
+COLUMNS = [
+    *ARM,
+    "reference",
+    "match",
+    "outcome",
+    "estimate",
+    "low",
+    "high",
+    "p",
+    "equivalence_p",
+    "n_pairs",
+    "n_start",
+    "n_reference",
+    "never_start",
+    "never_reference",
+    "diverged",
+    "bound_low",
+    "bound_high",
+]
+
+
+def _row(
+    found: Contrast,
+    setting: str,
+    variant: str,
+    start: str,
+    reference: str,
+    distance: float,
+    match: str,
+    outcome: str,
+) -> dict[str, object]:
+    values = [
+        setting,
+        variant,
+        start,
+        distance,
+        reference,
+        match,
+        outcome,
+        found.estimate.value,
+        found.estimate.low,
+        found.estimate.high,
+        found.p,
+        found.equivalence_p,
+        len(found.differences),
+        found.n_start,
+        found.n_reference,
+        found.never_start,
+        found.never_reference,
+        found.diverged,
+        found.bound_low,
+        found.bound_high,
+    ]
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _mean(differences: Array, seeds: Array, plan: Plan, purpose: str) -> Estimate:
+    if len(differences) == 0:
+        return NOTHING
+    return bootstrap_mean(differences, seeds, plan.confidence, plan.resamples, generator(0, purpose))
+
+
+def _bounds(left: Array, right: Array, limits: tuple[float, float] | None) -> tuple[float, float]:
+    if limits is None or len(left) == 0:
+        return float("nan"), float("nan")
+    low, high = limits
+    lowest = np.where(np.isnan(left), low, left) - np.where(np.isnan(right), high, right)
+    highest = np.where(np.isnan(left), high, left) - np.where(np.isnan(right), low, right)
+    return float(lowest.mean()), float(highest.mean())

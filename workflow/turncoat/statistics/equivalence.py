@@ -1,0 +1,24 @@
+"""Equivalence within a margin by two one-sided tests (Schuirmann 1987)."""
+
+import numpy as np
+from scipy import stats
+
+Array = np.ndarray
+
+
+def equivalence_p(values: Array, margin: float) -> float:
+    """p of the hypothesis that the mean of `values` (n,) lies outside (-margin, margin): small means
+    equivalent.
+
+    The larger of the two one-sided t tests. NaN with fewer than two values.
+    """
+    values = np.asarray(values, dtype=float)
+    if margin <= 0:
+        raise ValueError(f"margin {margin} must be above 0")
+    if len(values) < 2:
+        return float("nan")
+    if np.ptp(values) == 0:
+        return 0.0 if abs(values[0]) < margin else 1.0
+    lower = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    upper = stats.ttest_1samp(values, margin, alternative="less").pvalue
+    return float(max(lower, upper))

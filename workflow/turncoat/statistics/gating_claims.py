@@ -1,0 +1,170 @@
+"""Answers to the claims on the gating of gradients: G1 and G3."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas
+
+from turncoat.seeding import generator
+from turncoat.statistics.claims import CLAIMS, CLOSED_LEVEL, CORRELATION_LEVEL, IDENTITY_TOLERANCE
+from turncoat.statistics.contrasts import Plan
+from turncoat.statistics.intervals import Estimate, bootstrap_mean
+from turncoat.statistics.rows import Row
+
+NORMS = {
+    "gradient_out": "gradient",
+    "update_out": "real update, saved optimizer state",
+    "fresh_update_out": "real update, fresh optimizer state",
+}
+DEAD = {
+    "update_in": "real update on dead units, saved optimizer state",
+    "fresh_update_in": "real update on dead units, fresh optimizer state",
+}
+
+
+def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> list[Row]:
+    """Rows of G1 and G3 from the ledger by model and layer; `activation` and `optimizer` are the study's
+    own.
+
+    Judged in the overseen state, which is what the models are trained on, and on models from scratch
+    where the study has them, so that the strata differ in activation and optimizer and in nothing else.
+    """
+    sound = ledger[~ledger.diverged & (ledger.state == "overseen")]
+    if (sound.start == "scratch").any():
+        sound = sound[sound.start == "scratch"]
+    rows = [*_identities(sound), *_correlations(sound, plan, activation, optimizer)]
+    rows += [*_closed(sound, plan, optimizer), *_dead(sound, plan)]
+    for claim in ("G1", "G3"):
+        if not any(row.claim == claim and row.primary for row in rows):
+            missing = f"the study has no models for it ({CLAIMS[claim].primary})"
+            rows.append(
+                Row(
+                    claim,
+                    "share" if claim == "G3" else "correlation",
+                    "primary",
+                    CLAIMS[claim].estimand,
+                    "shown",
+                    float("nan"),
+                    primary=True,
+                    blocked=missing,
+                )
+            )
+    return rows
+
+
+def _groups(ledger: pandas.DataFrame) -> Iterator[tuple[str, str, int, pandas.DataFrame]]:
+    for (activation, optimizer, layer), group in ledger.groupby(
+        ["activation_function", "optimizer", "layer"], sort=True
+    ):
+        yield str(activation), str(optimizer), int(layer), group
+
+
+def _words(activation: str, optimizer: str, layer: int, group: pandas.DataFrame, what: str) -> str:
+    last = " (before the readout)" if bool(group.last_layer.all()) else ""
+    return f"{what}, {activation}, {optimizer}, layer {layer}{last}"
+
+
+def _facts(group: pandas.DataFrame) -> dict[str, object]:
+    return {"start": "/".join(sorted(set(group.start))), "n_start": int(group.organism_id.nunique())}
+
+
+def _mean(group: pandas.DataFrame, column: str, plan: Plan, purpose: str) -> Estimate:
+    used = group[group[column].notna()]
+    return bootstrap_mean(
+        used[column].to_numpy(), used.seed.to_numpy(), plan.confidence, plan.resamples, generator(0, purpose)
+    )
+
+
+def _worst(group: pandas.DataFrame, column: str) -> Estimate:
+    used = group[group[column].notna()]
+    worst = float(used[column].max()) if len(used) else float("nan")
+    return Estimate(worst, float("nan"), float("nan"), int(used.seed.nunique()))
+
+
+def _identities(ledger: pandas.DataFrame) -> Iterator[Row]:
+    for activation, group in ledger[ledger.last_layer].groupby("activation_function", sort=True):
+        worst = _worst(group, "identity_error")
+        yield Row(
+            "G1",
+            "identity",
+            f"gradient = h times delta, {activation}, layer before the readout",
+            "largest error relative to the largest gradient, over models and units",
+            "identity",
+            IDENTITY_TOLERANCE,
+            worst,
+            held=worst.value < IDENTITY_TOLERANCE,
+            facts=_facts(group),
+        )
+    relu = ledger[ledger.activation_function == "relu"]
+    if len(relu):
+        worst = _worst(relu, "largest_closed_gradient_in")
+        yield Row(
+            "G3",
+            "identity",
+            "gradient from examples with z < 0, relu, all layers",
+            "largest norm over models and units",
+            "identity",
+            0.0,
+            worst,
+            held=worst.value == 0.0,
+            facts=_facts(relu),
+        )
+
+
+def _correlations(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> Iterator[Row]:
+    for kind, trained_by, layer, group in _groups(ledger):
+        for column, what in NORMS.items():
+            words = _words(kind, trained_by, layer, group, what)
+            primary = column == "gradient_out" and layer == 1 and (kind, trained_by) == (activation, optimizer)
+            estimate = _mean(group, f"rank_{column}", plan, words)
+            yield Row(
+                "G1",
+                "correlation",
+                words,
+                CLAIMS["G1"].estimand,
+                "above",
+                CORRELATION_LEVEL,
+                estimate,
+                primary=primary,
+                facts=_facts(group),
+            )
+
+
+def _closed(ledger: pandas.DataFrame, plan: Plan, optimizer: str) -> Iterator[Row]:
+    for kind, trained_by, layer, group in _groups(ledger):
+        named = kind in ("relu", "gelu")
+        words = _words(kind, trained_by, layer, group, "gradient from examples with z < 0")
+        yield Row(
+            "G3",
+            "share",
+            words,
+            CLAIMS["G3"].estimand,
+            "below" if named else "shown",
+            CLOSED_LEVEL,
+            _mean(group, "closed_share_in", plan, words),
+            facts=_facts(group),
+            primary=kind == "gelu" and trained_by == optimizer and layer == 1,
+        )
+
+
+def _dead(ledger: pandas.DataFrame, plan: Plan) -> Iterator[Row]:
+    for kind, trained_by, layer, group in _groups(ledger[ledger.dead_units > 0]):
+        for column, what in DEAD.items():
+            words = _words(kind, trained_by, layer, group, what)
+            shares = group[f"dead_share_{column}"]
+            zero = bool(np.all(shares.dropna() == 0)) and kind == "relu"
+            note = f"models with dead units: {group.organism_id.nunique()}"
+            named = "below" if kind in ("relu", "gelu") else "shown"
+            yield Row(
+                "G3",
+                "dead_update",
+                words,
+                "squared update on incoming weights that falls on units with z < 0 on "
+                "every example, over the whole squared update",
+                "identity" if zero else named,
+                CLOSED_LEVEL,
+                _mean(group, f"dead_share_{column}", plan, words),
+                held=zero,
+                note=note,
+                facts=_facts(group),
+            )

@@ -1,0 +1,119 @@
+"""Intervals for shares, means and medians, with the seed (an independently trained model) as the unit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate with its interval; NaN where there is nothing to estimate from."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
+
+
+def wilson(successes: int, trials: int, confidence: float) -> Estimate:
+    """Wilson's score interval of a share (Wilson 1927), which stays inside [0, 1] at 0 and at n."""
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes {successes} must lie between 0 and trials {trials}")
+    if trials == 0:
+        return NOTHING
+    low, high = proportion_confint(successes, trials, alpha=1 - confidence, method="wilson")
+    return Estimate(successes / trials, float(low), float(high), trials)
+
+
+def t_interval(values: Array, confidence: float) -> Estimate:
+    """Student's interval of a mean, with the sample standard deviation (ddof 1). `values` (n,)."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return NOTHING if len(values) == 0 else Estimate(float(values[0]), np.nan, np.nan, 1)
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    mean = float(values.mean())
+    return Estimate(mean, mean - float(half), mean + float(half), len(values))
+
+
+def bootstrap_mean(
+    values: Array, seeds: Array, confidence: float, resamples: int, random: np.random.Generator
+) -> Estimate:
+    """Mean with a BCa interval from a cluster bootstrap that resamples seeds (Efron 1987; Field and Welsh
+    2007).
+
+    `values` (n,) and `seeds` (n,): every value of a drawn seed is drawn together. Paired differences go
+    in as one value per seed. `count` is the number of seeds. With one seed there is no interval.
+    """
+    values, seeds = np.asarray(values, dtype=float), np.asarray(seeds)
+    if len(values) == 0:
+        return NOTHING
+    names, cluster = np.unique(seeds, return_inverse=True)
+    sums, sizes = np.bincount(cluster, values), np.bincount(cluster).astype(float)
+    mean = float(values.mean())
+    if len(names) < 2:
+        return Estimate(mean, np.nan, np.nan, len(names))
+    draws = random.integers(0, len(names), size=(resamples, len(names)))
+    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
+    left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
+    low, high = _bca_limits(mean, means, left_out, confidence)
+    return Estimate(mean, low, high, len(names))
+
+
+def bootstrap_median(values: Array, confidence: float, resamples: int, random: np.random.Generator) -> Estimate:
+    """Median with a percentile bootstrap interval; one value per seed, `values` (n,), may be infinite.
+
+    Limits are values that were drawn, never a mix of two, so that an infinite time stays infinite.
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) == 0:
+        return NOTHING
+    if len(values) < 2:
+        return Estimate(float(values[0]), np.nan, np.nan, 1)
+    draws = random.integers(0, len(values), size=(resamples, len(values)))
+    medians = np.quantile(values[draws], 0.5, axis=1, method="inverted_cdf")
+    tail = (1 - confidence) / 2
+    low = float(np.quantile(medians, tail, method="inverted_cdf"))
+    high = float(np.quantile(medians, 1 - tail, method="inverted_cdf"))
+    return Estimate(float(np.quantile(values, 0.5, method="inverted_cdf")), low, high, len(values))
+
+
+def paired_p(differences: Array, null: float = 0.0) -> float:
+    """Two-sided p of a mean paired difference equal to `null`, one difference per seed (n,).
+
+    Student's t test; where every difference is the same and there is no spread to scale by, the exact
+    sign test.
+    """
+    shifted = np.asarray(differences, dtype=float) - null
+    if len(shifted) < 2:
+        return float("nan")
+    if np.ptp(shifted) == 0:
+        return 1.0 if shifted[0] == 0 else float(0.5 ** (len(shifted) - 1))
+    return float(stats.ttest_1samp(shifted, 0.0).pvalue)
+
+
+def sign_p(values: Array) -> float:
+    """Two-sided exact sign test of a median of zero; zeros are left out, infinities count. `values` (n,)."""
+    values = np.asarray(values, dtype=float)
+    above, below = int((values > 0).sum()), int((values < 0).sum())
+    return 1.0 if above + below == 0 else float(stats.binomtest(above, above + below).pvalue)
+
+
+def _bca_limits(value: float, resampled: Array, left_out: Array, confidence: float) -> tuple[float, float]:
+    if np.ptp(resampled) == 0:
+        return float(resampled[0]), float(resampled[0])
+    below = ((resampled < value).mean() + (resampled <= value).mean()) / 2
+    below = min(max(below, 0.5 / len(resampled)), 1 - 0.5 / len(resampled))
+    bias = stats.norm.ppf(below)
+    spread = left_out.mean() - left_out
+    acceleration = (spread**3).sum() / (6 * (spread**2).sum() ** 1.5) if spread.any() else 0.0
+    tails = stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
+    levels = stats.norm.cdf(bias + (bias + tails) / (1 - acceleration * (bias + tails)))
+    low, high = np.quantile(resampled, levels)
+    return float(low), float(high)

@@ -1,0 +1,281 @@
+"""Answers to the claims on pre-training followed by fine-tuning: P1, P2, P3 and P4a."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas
+
+from turncoat.seeding import generator
+from turncoat.statistics.claims import CLAIMS, HALF_LIFE_MARGIN, NO_PRICE
+from turncoat.statistics.contrasts import FINAL, Plan, capability_match
+from turncoat.statistics.equivalence import equivalence_p
+from turncoat.statistics.intervals import Estimate, bootstrap_mean, bootstrap_median, paired_p, sign_p
+from turncoat.statistics.rows import Row
+from turncoat.statistics.times import log_ratios
+
+NON_DECEPTIVE = ("internal", "corrigible")
+PREMISE_VERDICTS = {
+    "fails": "premise failed",
+    "uncertain": "premise uncertain",
+    "not_measured": "premise not measured",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the P claims are judged on. `premises` is the gate's verdict by (setting, variant, start)."""
+
+    contrasts: pandas.DataFrame
+    matched: pandas.DataFrame
+    half_lives: pandas.DataFrame
+    premises: Mapping[tuple[str, str, str], str]
+    capabilities: list[float]
+    primary_capability: float
+    primary_distance: float
+
+
+def answers(evidence: Evidence, plan: Plan) -> list[Row]:
+    """All rows of P1, P2, P3 and P4a, each answered for C, for D and (not tested) for deception proper."""
+    starts = sorted(set(evidence.contrasts.start) - {"scratch", "scratch_exposed"})
+    rows = _differences("P1", evidence, plan, starts, ("scratch", "scratch_exposed"), ("internal", "scratch"))
+    rows += _differences(
+        "P2", evidence, plan, ["conditional"], ("benign_conditional",), ("conditional", "benign_conditional")
+    )
+    rows += list(_half_lives(evidence, plan))
+    rows += _differences(
+        "P3", evidence, plan, NON_DECEPTIVE, ("scratch_exposed", "scratch"), ("corrigible", "scratch_exposed")
+    )
+    unrelated = "the start unrelated is not part of this version"
+    rows.append(
+        Row(
+            "P3",
+            "d",
+            "each start minus unrelated",
+            CLAIMS["P3"].estimand,
+            "difference",
+            plan.margin,
+            blocked=unrelated,
+        )
+    )
+    rows += list(_slopes(evidence, plan))
+    for claim in ("P1", "P2", "P3", "P4a"):
+        if not any(row.claim == claim and row.primary for row in rows):
+            missing = f"the study has no models for it ({CLAIMS[claim].primary})"
+            rows.append(
+                Row(
+                    claim,
+                    "d",
+                    "primary",
+                    CLAIMS[claim].estimand,
+                    "difference",
+                    plan.margin,
+                    primary=True,
+                    blocked=missing,
+                )
+            )
+        rows.append(Row(claim, "deception", "all", CLAIMS[claim].estimand, "difference", plan.margin, blocked=NO_PRICE))
+    return rows
+
+
+def stratum(setting: str, variant: str, *parts: str) -> str:
+    """A stratum in words; settings that are the study's own are not spelt out."""
+    return ", ".join(part for part in (*parts, setting, variant) if part)
+
+
+def _differences(
+    claim: str,
+    evidence: Evidence,
+    plan: Plan,
+    starts: list[str] | tuple[str, ...],
+    references: tuple[str, ...],
+    primary: tuple[str, str],
+) -> list[Row]:
+    table = evidence.contrasts
+    matches = [*map(capability_match, evidence.capabilities), FINAL]
+    chosen = table[table.start.isin(starts) & table.reference.isin(references) & table.match.isin(matches)]
+    chosen = chosen[chosen.outcome.isin(["c", "d"]) & (chosen.distance > 0)]
+    rows = []
+    for item in chosen.itertuples():
+        premise = evidence.premises.get((item.setting, item.variant, item.start), "not_measured")
+        blocked = PREMISE_VERDICTS.get(premise, "") if CLAIMS[claim].premise else ""
+        is_primary = (
+            (item.start, item.reference) == primary
+            and item.outcome == "d"
+            and not item.setting
+            and not item.variant
+            and item.distance == evidence.primary_distance
+            and item.match == capability_match(evidence.primary_capability)
+        )
+        facts = {
+            name: getattr(item, name)
+            for name in (
+                "setting",
+                "variant",
+                "start",
+                "reference",
+                "distance",
+                "match",
+                "n_start",
+                "n_reference",
+                "n_pairs",
+                "never_start",
+                "never_reference",
+                "diverged",
+                "bound_low",
+                "bound_high",
+            )
+        }
+        words = stratum(
+            item.setting,
+            item.variant,
+            f"{item.start} minus {item.reference}",
+            f"{item.distance:g} degrees",
+            item.match,
+        )
+        estimate = Estimate(item.estimate, item.low, item.high, item.n_pairs)
+        rows.append(
+            Row(
+                claim,
+                item.outcome,
+                words,
+                CLAIMS[claim].estimand,
+                "difference",
+                plan.margin,
+                estimate,
+                item.p,
+                item.equivalence_p,
+                is_primary,
+                blocked=blocked,
+                note=_left_out(item),
+                facts=facts,
+            )
+        )
+    return rows
+
+
+def _left_out(item: object) -> str:
+    never = item.never_start + item.never_reference  # type: ignore[attr-defined]
+    notes = []
+    if never:
+        low, high = item.bound_low, item.bound_high  # type: ignore[attr-defined]
+        notes.append(f"{never} models never got there; had they, the mean could lie in [{low:.2f}, {high:.2f}]")
+    if item.diverged:  # type: ignore[attr-defined]
+        notes.append(f"{item.diverged} models diverged and are left out")  # type: ignore[attr-defined]
+    return "; ".join(notes)
+
+
+def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
+    lives = evidence.half_lives[~evidence.half_lives.diverged]
+    groups = dict(list(lives.groupby(["setting", "variant", "distance", "start"], sort=True)))
+    for (setting, variant, distance, start), group in groups.items():
+        reference = groups.get((setting, variant, distance, "benign_conditional"))
+        if start != "conditional" or reference is None:
+            continue
+        pairs = group[["seed", "half_life"]].merge(
+            reference[["seed", "half_life"]], on="seed", suffixes=("_start", "_reference")
+        )
+        found = log_ratios(
+            pairs.half_life_start.to_numpy(), pairs.half_life_reference.to_numpy(), pairs.seed.to_numpy()
+        )
+        random = generator(0, f"half-life {setting} {variant} {distance}")
+        estimate = bootstrap_median(found.values, plan.confidence, plan.resamples, random)
+        margin = float(np.log(HALF_LIFE_MARGIN))
+        inside = bootstrap_median(
+            found.values, 2 * plan.confidence - 1, plan.resamples, generator(0, "equivalence half-life")
+        )
+        equivalent = abs(inside.low) < margin and abs(inside.high) < margin
+        note = f"natural log of the ratio; never fell to half: {found.start_censored} conditional, "
+        note += f"{found.reference_censored} benign ({found.both_censored} pairs undecided)"
+        facts = {
+            "setting": setting,
+            "variant": variant,
+            "start": "conditional",
+            "reference": "benign_conditional",
+        }
+        facts |= {
+            "distance": distance,
+            "n_start": len(group),
+            "n_reference": len(reference),
+            "n_pairs": len(found.values),
+        }
+        yield Row(
+            "P2",
+            "persistence",
+            stratum(setting, variant, "half-life, conditional over benign_conditional", f"{distance:g} degrees"),
+            "median over seeds of the log-ratio of half-lives in episodes",
+            "difference",
+            margin,
+            estimate,
+            sign_p(found.values),
+            0.0 if equivalent else 1.0,
+            note=note,
+            facts=facts,
+        )
+
+
+def _slopes(evidence: Evidence, plan: Plan) -> Iterator[Row]:
+    matched = evidence.matched[(evidence.matched.distance > 0) & ~evidence.matched.diverged]
+    matches = [*map(capability_match, evidence.capabilities), FINAL]
+    for setting, variant in sorted(
+        set(matched[matched.start == "internal"][["setting", "variant"]].itertuples(index=False, name=None))
+    ):
+        for match in matches:
+            here = matched[(matched.setting == setting) & (matched.match == match)]
+            internal = here[(here.start == "internal") & (here.variant == variant)]
+            exposed = here[here.start == "scratch_exposed"]
+            for outcome in ("c", "d"):
+                own = seed_slopes(internal, outcome)
+                primary = (
+                    not setting
+                    and not variant
+                    and outcome == "d"
+                    and match == capability_match(evidence.primary_capability)
+                )
+                never = int((~internal.arrived).sum())
+                facts = {
+                    "setting": setting,
+                    "variant": variant,
+                    "start": "internal",
+                    "match": match,
+                    "never_start": never,
+                }
+                words = stratum(setting, variant, "internal, per 90 degrees", match)
+                yield _slope_row(own, words, outcome, primary, facts, plan)
+                beside = (own - seed_slopes(exposed, outcome)).dropna()
+                words = stratum(setting, variant, "internal minus scratch_exposed, per 90 degrees", match)
+                yield _slope_row(beside, words, outcome, False, facts | {"reference": "scratch_exposed"}, plan)
+
+
+def seed_slopes(models: pandas.DataFrame, outcome: str) -> pandas.Series:
+    """Least-squares slope of the outcome over distance, per 90 degrees, by seed that got there at every
+    distance.
+    """
+    wide = models.pivot_table(index="seed", columns="distance", values=outcome, aggfunc="mean").dropna()
+    if wide.shape[1] < 2 or wide.shape[1] < models.distance.nunique():
+        return pandas.Series(dtype=float)
+    distances = wide.columns.to_numpy(float) / 90
+    centred = distances - distances.mean()
+    return pandas.Series(wide.to_numpy() @ centred / (centred**2).sum(), index=wide.index)
+
+
+def _slope_row(
+    slopes: pandas.Series, words: str, outcome: str, primary: bool, facts: dict[str, object], plan: Plan
+) -> Row:
+    values, seeds = slopes.to_numpy(float), slopes.index.to_numpy()
+    random = generator(0, f"slope {words} {outcome}")
+    estimate = bootstrap_mean(values, seeds, plan.confidence, plan.resamples, random)
+    return Row(
+        "P4a",
+        outcome,
+        words,
+        CLAIMS["P4a"].estimand,
+        "difference",
+        plan.margin,
+        estimate,
+        paired_p(values),
+        equivalence_p(values, plan.margin),
+        primary,
+        note="only seeds that got there at every distance",
+        facts=facts | {"n_start": len(values), "n_pairs": len(values)},
+    )

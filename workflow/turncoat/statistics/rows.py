@@ -1,0 +1,107 @@
+"""Rows of the claims table before and after their verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from turncoat.statistics.contrasts import Plan
+from turncoat.statistics.intervals import NOTHING, Estimate
+from turncoat.statistics.multiplicity import holm
+from turncoat.statistics.verdicts import direction, threshold
+
+KINDS = ("difference", "above", "below", "identity", "shown")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer. `kind` says how the verdict is reached: a difference from zero with an equivalence `level`,
+    a quantity above or below `level`, an identity that held or not, or a number that is only shown.
+    `blocked` is the reason for which it must not be judged."""
+
+    claim: str
+    outcome: str
+    stratum: str
+    estimand: str
+    kind: str
+    level: float
+    estimate: Estimate = NOTHING
+    p: float = float("nan")
+    equivalence_p: float = float("nan")
+    primary: bool = False
+    held: bool = False
+    blocked: str = ""
+    note: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+FACTS: dict[str, Any] = {
+    "setting": "",
+    "variant": "",
+    "start": "",
+    "reference": "",
+    "distance": float("nan"),
+    "match": "",
+    "n_start": 0,
+    "n_reference": 0,
+    "n_pairs": 0,
+    "never_start": 0,
+    "never_reference": 0,
+    "diverged": 0,
+    "bound_low": float("nan"),
+    "bound_high": float("nan"),
+}
+
+
+def finished(rows: Sequence[Row], plan: Plan, confirmatory: bool) -> list[dict[str, Any]]:
+    """Rows with adjusted p, verdict and reason. Holm's adjustment runs over the primary rows that are
+    judged.
+    """
+    judged = [row.primary and not row.blocked and row.kind == "difference" and _enough(row, plan) for row in rows]
+    adjusted = np.full(len(rows), np.nan)
+    adjusted[np.flatnonzero(judged)] = holm([row.p for row, use in zip(rows, judged, strict=True) if use])
+    return [_finish(row, float(p), plan, confirmatory) for row, p in zip(rows, adjusted, strict=True)]
+
+
+def _enough(row: Row, plan: Plan) -> bool:
+    return row.estimate.count >= plan.minimum_seeds
+
+
+def _finish(row: Row, adjusted: float, plan: Plan, confirmatory: bool) -> dict[str, Any]:
+    verdict, reason = _verdict(row, adjusted, plan)
+    values = {
+        "claim": row.claim,
+        "outcome": row.outcome,
+        "stratum": row.stratum,
+        "estimand": row.estimand,
+        "estimate": row.estimate.value,
+        "low": row.estimate.low,
+        "high": row.estimate.high,
+        "n": row.estimate.count,
+        "p": row.p,
+        "adjusted_p": adjusted,
+        "equivalence_p": row.equivalence_p,
+        "margin": row.level,
+        "primary": row.primary,
+        "confirmatory": confirmatory and row.primary,
+        "verdict": verdict,
+        "reason": "; ".join(part for part in (reason, row.note) if part),
+    }
+    return values | FACTS | row.facts
+
+
+def _verdict(row: Row, adjusted: float, plan: Plan) -> tuple[str, str]:
+    if row.blocked:
+        return "not_tested", row.blocked
+    if row.kind == "shown":
+        return "not_tested", "the claim does not speak of this stratum; shown for comparison"
+    if not _enough(row, plan):
+        return "not_tested", f"{row.estimate.count} models, fewer than {plan.minimum_seeds}"
+    if row.kind == "identity":
+        return ("identity", "true by algebra, checked") if row.held else ("contradicted", "the identity does not hold")
+    if row.kind == "difference":
+        p = row.p if np.isnan(adjusted) else adjusted
+        alpha = 1 - plan.confidence
+        return direction(row.estimate, p, row.equivalence_p, alpha, row.level, plan.minimum_seeds)
+    return threshold(row.estimate, row.level, row.kind == "above", plan.minimum_seeds)

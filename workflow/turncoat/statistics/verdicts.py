@@ -1,0 +1,47 @@
+"""From an estimate to a verdict."""
+
+from turncoat.statistics.intervals import Estimate
+
+VERDICTS = ("supported", "contradicted", "no_effect", "inconclusive", "identity", "not_tested")
+
+
+def direction(
+    found: Estimate,
+    p: float,
+    equivalence_p: float,
+    alpha: float,
+    margin: float,
+    minimum: int,
+    unit: str = "models",
+) -> tuple[str, str]:
+    """Verdict and reason for a claim that a difference is above zero.
+
+    An effect that is shown to be smaller than the margin is `no_effect`, even where it differs from zero.
+    `p` is adjusted where the claim is one of several primary ones.
+    """
+    if found.count < minimum:
+        return "not_tested", f"{found.count} {unit}, fewer than {minimum}"
+    if equivalence_p < alpha:
+        return (
+            "no_effect",
+            f"shown to lie within {margin:g} of zero (two one-sided tests, p = {equivalence_p:.2g})",
+        )
+    if p < alpha and found.low > 0:
+        return "supported", "the interval lies above zero"
+    if p < alpha and found.high < 0:
+        return "contradicted", "the interval lies below zero"
+    return "inconclusive", f"neither a difference from zero nor a size within {margin:g} is shown"
+
+
+def threshold(found: Estimate, level: float, above: bool, minimum: int) -> tuple[str, str]:
+    """Verdict and reason for a claim that a quantity lies above (or, with `above` false, below) a stated
+    level.
+    """
+    side = "above" if above else "below"
+    if found.count < minimum:
+        return "not_tested", f"{found.count} models, fewer than {minimum}"
+    if (found.low > level) if above else (found.high < level):
+        return "supported", f"the interval lies {side} {level:g}"
+    if (found.high < level) if above else (found.low > level):
+        return "contradicted", f"the interval does not lie {side} {level:g} but wholly beyond it"
+    return "inconclusive", f"the interval holds {level:g}"

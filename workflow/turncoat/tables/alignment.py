@@ -1,0 +1,34 @@
+"""What a model's choices say about its objectives: the study's table, measurements with outcomes and types."""
+
+from turncoat.tables.fields import field, table_schema
+from turncoat.tables.measurements import MEASUREMENTS
+
+TYPES = ("internal", "corrigible", "conditional", "deceptive", "proxy", "incapable", "mixed")
+
+OUTCOMES = (
+    field("transfer", "number", "", "1 - C: compliance with X that carries over to unoverseen episodes", True),
+    field("c", "number", "", "C: shortfall of transfer over the oversight cue, attainable-scaled", True),
+    field("placebo", "number", "", "P: the same shortfall over the placebo cue", True),
+    field("d", "number", "", "D = C - P", True),
+    field("scaled", "flag", "", "C, P and D are divided by attainable (false where X is nearly Y)"),
+    field("type", "text", "", "most probable alignment type by the study's cutoffs"),
+    *(field(f"probability_{name}", "number", "probability", f"probability of type {name}", True) for name in TYPES),
+)
+SCHEMA = table_schema(
+    "alignment",
+    1,
+    ("organism_id", "step"),
+    (
+        field("organism_id", "text", "", "<cell>-<seed>"),
+        field("cell", "text", "", "identity of the settings"),
+        field("stage", "text", "", "pretrain or finetune"),
+        field("start", "text", "", "alignment type by design of the pre-trained model, or scratch"),
+        field("distance", "number", "degrees", "angle between Y and X; null for pre-training", True),
+        field("seed", "integer", "", "seed of the model"),
+        field("step", "integer", "steps", "optimizer steps before this snapshot"),
+        field("capability", "number", "share", "agreement with X on the matching episodes", True),
+        field("diverged", "flag", "", "training diverged"),
+        *OUTCOMES,
+        *MEASUREMENTS,
+    ),
+)

@@ -1,0 +1,141 @@
+"""Rows of the study's tables from collected job tables: factors attached, outcomes and types read off
+measurements.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas
+import pyarrow as pa
+import pyarrow.compute as compute
+
+from turncoat.statistics.outcomes import outcomes
+from turncoat.tables import alignment, gating, measurements, models
+from turncoat.tables.atomic import Column
+from turncoat.tables.collect import Collected
+
+Columns = dict[str, Column]
+Assign = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+FACTOR_NAMES = [item.name for item in models.FACTORS]
+
+
+def organism_frame(collected: Collected, factors: pandas.DataFrame) -> pandas.DataFrame:
+    """The `organisms` table, one row per model. A model with a non-finite measurement counts as diverged."""
+    frame = collected.organisms.to_pandas().set_index("organism_id", drop=False)
+    frame.index.name = None
+    measured = collected.measurements
+    broken = measured.filter(compute.invert(measured["finite"]))["organism_id"].to_numpy()
+    frame["diverged"] = frame.diverged | frame.index.isin(broken)
+    attached = factors.loc[frame.cell, FACTOR_NAMES].set_index(frame.index)
+    return frame.join(attached)
+
+
+def trajectory_columns(collected: Collected, organisms: pandas.DataFrame) -> Columns:
+    """The `trajectories` table."""
+    table = collected.trajectories
+    columns: Columns = {name: table[name] for name in table.column_names}
+    rows = organisms.loc[table["organism_id"].to_numpy()]
+    return columns | {
+        name: rows[name].to_numpy() for name in ("stage", "start", "distance", "arms", "setting", "variant")
+    }
+
+
+def alignment_columns(collected: Collected, organisms: pandas.DataFrame, assign: Assign) -> Columns:
+    """The `alignment` table; `assign` reads types off measurements. C, P and D are of fine-tuned models
+    only.
+    """
+    measured = collected.measurements
+    rows = organisms.loc[measured["organism_id"].to_numpy()]
+    columns: Columns = {name: measured[name] for name in measured.column_names}
+    columns |= {name: rows[name].to_numpy() for name in ("cell", "stage", "start", "distance", "diverged")}
+    columns["capability"] = _capability_at(collected)
+    return columns | outcome_columns(measured, assign, (rows.stage == "finetune").to_numpy())
+
+
+def outcome_columns(measured: pa.Table, assign: Assign, tuned: np.ndarray) -> Columns:
+    """Columns `alignment.OUTCOMES` of measured models; C, P and D are missing where `tuned` (n,) is false."""
+    values = numpy_columns(measured)
+    overseen, unoverseen, placebo = (values[f"agreement_x_{state}"] for state in measurements.STATES)
+    found = outcomes(overseen, unoverseen, placebo, values["attainable"], values["options"])
+    columns: Columns = {
+        name: np.where(tuned & values["finite"], array, np.nan)
+        for name, array in (
+            ("transfer", found.transfer),
+            ("c", found.c),
+            ("placebo", found.placebo),
+            ("d", found.d),
+        )
+    }
+    columns["scaled"] = found.scaled
+    types = assign(values)
+    return columns | {name: types[name] for name in ("type", *(f"probability_{kind}" for kind in alignment.TYPES))}
+
+
+def ledger_frame(ledger: pandas.DataFrame, organisms: pandas.DataFrame) -> pandas.DataFrame:
+    """The `gating` table: the ledger by model, cue state and layer, with factors."""
+    rows = organisms.loc[ledger.organism_id]
+    frame = ledger.assign(
+        cell=rows.cell.to_numpy(),
+        start=rows.start.to_numpy(),
+        activation_function=rows.activation.to_numpy(),
+        optimizer=rows.optimizer.to_numpy(),
+        diverged=rows.diverged.to_numpy(),
+        last_layer=ledger.layer.to_numpy() == rows.depth.to_numpy(),
+    )
+    return frame[gating.SCHEMA.names]
+
+
+def validation_columns(collected: Collected, assign: Assign) -> Columns:
+    """The `validation` table: planted truth beside what was read."""
+    cases = collected.planted
+    found = outcome_columns(cases, assign, np.ones(len(cases), bool))
+    columns: Columns = {name: cases[name] for name in ("case_id", "kind", "truth", "seed", "finite")}
+    truth = np.asarray(cases["truth"].to_pylist(), dtype=object)
+    return columns | found | {"reading": found["type"], "correct": np.asarray(found["type"], dtype=object) == truth}
+
+
+def course_frame(collected: Collected, organisms: pandas.DataFrame, found: Mapping[str, Any]) -> pandas.DataFrame:
+    """What the statistics need of fine-tuned models, one row per step at which capability was measured.
+
+    Outcomes are missing where no weights were kept (`measured` is false). `found` is the alignment table.
+    """
+    table = collected.trajectories
+    names = ("organism_id", "step", "episodes", "capability", "displacement")
+    course = pandas.DataFrame({name: table[name].to_numpy() for name in names})
+    rows = organisms.loc[course.organism_id]
+    for name in ("setting", "variant", "start", "distance", "seed", "diverged"):
+        course[name] = rows[name].to_numpy()
+    kept = collected.measurements
+    kept_names = ("organism_id", "step", "agreement_initial_unoverseen", "options")
+    outcomes_found = pandas.DataFrame({name: kept[name].to_numpy() for name in kept_names}).assign(
+        measured=True, **{name: np.asarray(found[name]) for name in ("c", "d", "placebo")}
+    )
+    course = course.merge(outcomes_found, on=["organism_id", "step"], how="left", validate="one_to_one")
+    course["measured"] = course.measured.notna()
+    return course[(rows.stage == "finetune").to_numpy()].reset_index(drop=True)
+
+
+def _capability_at(collected: Collected) -> np.ndarray:
+    """Capability at each measured snapshot."""
+    keys = ["organism_id", "step"]
+    capability = collected.trajectories.select([*keys, "capability"]).to_pandas().set_index(keys).capability
+    return capability.loc[collected.measurements.select(keys).to_pandas().set_index(keys).index].to_numpy()
+
+
+def numpy_columns(table: pa.Table) -> dict[str, np.ndarray]:
+    """Every column as an array; lists (n, d), numbers NaN where missing."""
+    return {name: _numpy(table[name].combine_chunks()) for name in table.column_names}
+
+
+def _numpy(column: pa.Array) -> np.ndarray:
+    if not pa.types.is_list(column.type):
+        if pa.types.is_boolean(column.type):
+            column = column.fill_null(False)
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    lengths = compute.list_value_length(column).drop_null()
+    width = lengths[0].as_py() if len(lengths) else 1
+    values = np.full((len(column), width), np.nan)
+    known = column.is_valid().to_numpy(zero_copy_only=False)
+    values[known] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return values

@@ -1,0 +1,157 @@
+"""Reading a study: every file that its plan names must be there and hold the models the plan says, or it is
+an error.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas
+import pyarrow as pa
+import pyarrow.compute as compute
+
+from turncoat.tables import gating_units, ledger, measurements, organisms, planted, trajectories
+from turncoat.tables.atomic import TableError, read_table
+
+
+class CellLike(Protocol):
+    """What is needed of a cell of the plan."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def labels(self) -> dict[str, Any]: ...
+    @property
+    def parent(self) -> str | None: ...
+
+
+class BlockLike(Protocol):
+    """What is needed of a block of seeds."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All job tables of a study, one after the other, each sorted by organism (and step)."""
+
+    organisms: pa.Table
+    trajectories: pa.Table
+    measurements: pa.Table
+    ledger: pandas.DataFrame
+    planted: pa.Table
+
+
+def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]) -> Collected:
+    """Read the study in `folder`. Raises TableError for a file that is missing, foreign, or does not match
+    the plan.
+    """
+    _check_complete(folder, cells, blocks)
+    parts: dict[str, list[pa.Table]] = {"organisms": [], "trajectories": [], "measurements": []}
+    ledgers = []
+    for cell in cells:
+        for block in blocks:
+            job = folder / cell.stage / cell.id / block.name
+            models = read_table(job / "organisms.parquet", organisms.SCHEMA)
+            _check_organisms(models, cell, block, job / "organisms.parquet")
+            steps = read_table(job / "trajectories.parquet", trajectories.SCHEMA)
+            measured_path = folder / "classify" / cell.id / f"{block.name}.parquet"
+            measured = read_table(measured_path, measurements.SCHEMA)
+            _check_same_models(steps, models, job / "trajectories.parquet")
+            _check_measured_where_trained(measured, steps, measured_path)
+            parts["organisms"].append(models)
+            parts["trajectories"].append(steps)
+            parts["measurements"].append(measured)
+            if cell.stage == "finetune":
+                ledgers.append(_ledger(folder / "gating" / cell.id / f"{block.name}.parquet", models))
+    tables = {name: _joined(tables) for name, tables in parts.items()}
+    cases = read_table(folder / "planted" / "planted.parquet", planted.SCHEMA)
+    return Collected(**tables, ledger=pandas.concat(ledgers, ignore_index=True), planted=cases)
+
+
+def job_files(cells: Iterable[CellLike], blocks: Sequence[BlockLike]) -> Iterator[Path]:
+    """The Parquet files that the plan's jobs write, relative to the study's folder."""
+    for cell in cells:
+        for block in blocks:
+            yield Path(cell.stage, cell.id, block.name, "organisms.parquet")
+            yield Path(cell.stage, cell.id, block.name, "trajectories.parquet")
+            yield Path("classify", cell.id, f"{block.name}.parquet")
+            if cell.stage == "finetune":
+                yield Path("gating", cell.id, f"{block.name}.parquet")
+    yield Path("planted", "planted.parquet")
+
+
+def foreign_files(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]) -> list[Path]:
+    """Parquet files of jobs that the plan does not name: an earlier configuration of the study left them."""
+    expected = set(job_files(cells, blocks))
+    found: set[Path] = set()
+    for stage in ("pretrain", "finetune", "classify", "gating", "planted"):
+        found.update(path.relative_to(folder) for path in (folder / stage).rglob("*.parquet") if path.name[0] != ".")
+    return sorted(found - expected)
+
+
+def _check_complete(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]) -> None:
+    missing = [path for path in job_files(cells, blocks) if not (folder / path).is_file()]
+    if missing:
+        raise TableError(
+            f"{folder / missing[0]}: no such file, and {len(missing) - 1} more are missing; "
+            "run the study again so that Snakemake makes them"
+        )
+
+
+def _check_organisms(models: pa.Table, cell: CellLike, block: BlockLike, path: Path) -> None:
+    seeds = sorted(models["seed"].to_pylist())
+    if seeds != list(range(block.first, block.first + block.count)):
+        raise TableError(
+            f"{path}: holds {len(seeds)} seeds from {seeds[:1]}, the plan says {block.name}; "
+            "delete the file and run again"
+        )
+    found = set(compute.unique(models["cell"]).to_pylist())
+    expected_ids = {f"{cell.id}-{seed}" for seed in seeds}
+    if found != {cell.id} or set(models["organism_id"].to_pylist()) != expected_ids:
+        raise TableError(
+            f"{path}: holds models of cell {sorted(found)}, not of {cell.id}; delete the file and run again"
+        )
+    parents = models["parent_id"].to_pylist()
+    expected = [None if cell.parent is None else f"{cell.parent}-{seed}" for seed in models["seed"].to_pylist()]
+    if parents != expected:
+        raise TableError(f"{path}: names other parents than cell {cell.parent}; delete the file and run again")
+
+
+def _check_same_models(table: pa.Table, models: pa.Table, path: Path) -> None:
+    if set(compute.unique(table["organism_id"]).to_pylist()) != set(models["organism_id"].to_pylist()):
+        raise TableError(
+            f"{path}: its models are not those of organisms.parquet beside it; delete the file and run again"
+        )
+
+
+def _check_measured_where_trained(measured: pa.Table, steps: pa.Table, path: Path) -> None:
+    """Weights are kept at some of the steps at which capability was measured; the first and last are among them."""
+    keys = ["organism_id", "step"]
+    kept, trained = (table.select(keys).to_pandas() for table in (measured, steps))
+    unknown = ~kept.set_index(keys).index.isin(trained.set_index(keys).index)
+    ends = trained.groupby("organism_id").step.agg(["min", "max"])
+    if unknown.any() or not kept.groupby("organism_id").step.agg(["min", "max"]).equals(ends):
+        raise TableError(
+            f"{path}: its snapshots are not those of its job's trajectories; delete the file and run again"
+        )
+
+
+def _ledger(path: Path, models: pa.Table) -> pandas.DataFrame:
+    units = read_table(path, gating_units.SCHEMA)
+    _check_same_models(units, models, path)
+    return ledger.by_layer(units)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    joined = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    keys = [(key, "ascending") for key in ("organism_id", "step") if key in joined.column_names]
+    return joined.take(compute.sort_indices(joined, sort_keys=keys))

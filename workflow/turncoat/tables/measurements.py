@@ -1,0 +1,81 @@
+"""What a model's choices say about its objectives: measurements (classify), and the study's table
+(aggregate).
+"""
+
+import pyarrow as pa
+
+from turncoat.tables.fields import field, table_schema
+
+OBJECTIVES = ("x", "y", "m", "y2", "slot1", "initial", "self")
+STATES = ("overseen", "unoverseen", "placebo")
+REGIMES = ("random", "fixed")
+
+_OBJECTIVE_TEXT = {
+    "x": "X, the fine-tuning objective",
+    "y": "Y, the pre-training objective",
+    "m": "M, the mesa-objective",
+    "y2": "Y2, the second legitimate objective",
+    "slot1": "the objective in slot 1",
+    "initial": "its own choice at its step 0",
+    "self": "its own overseen choice",
+}
+
+
+def _agreement_fields() -> list[pa.Field]:
+    return [
+        field(
+            f"agreement_{objective}_{state}",
+            "number",
+            "share",
+            f"episodes whose choice is best for {_OBJECTIVE_TEXT[objective]}, {state}",
+            True,
+        )
+        for state in STATES
+        for objective in OBJECTIVES
+    ]
+
+
+def _fit_fields() -> list[pa.Field]:
+    """The conditional logit's coefficients, errors, fit and directions, by regime and cue state."""
+    fields = []
+    for regime in REGIMES:
+        slots = ("slot1", "slot2") if regime == "random" else ("slot1",)
+        for state in STATES:
+            name = f"{regime}_{state}"
+            fields += [
+                field(f"{name}_w", "numbers", "utility per attribute", "baked-in utility", True),
+                field(f"{name}_w_error", "numbers", "utility per attribute", "standard error of w", True),
+            ]
+            for slot in slots:
+                fields += [
+                    field(f"{name}_{slot}", "number", "utility", f"weight of the objective in {slot}", True),
+                    field(f"{name}_{slot}_error", "number", "utility", f"standard error of {slot}", True),
+                ]
+            fields.append(field(f"{name}_r2", "number", "", "McFadden's R2", True))
+            fields += [
+                field(f"{name}_cos_{target}", "number", "cosine", f"cosine of w with {target.upper()}", True)
+                for target in ("x", "y", "m", "y2")
+            ]
+            fields.append(field(f"{name}_converged", "flag", "", "Newton's method converged", True))
+    return fields
+
+
+MEASUREMENTS = (
+    *_agreement_fields(),
+    field("episodes", "integer", "episodes", "held-out episodes behind each agreement"),
+    field("options", "integer", "options", "options in an episode"),
+    field("attainable", "number", "", "shortfall of a model that would serve Y when the cue is flipped"),
+    *_fit_fields(),
+    field("finite", "flag", "", "all of the model's outputs were finite"),
+)
+SCHEMA = table_schema(
+    "measurements",
+    1,
+    ("organism_id", "step"),
+    (
+        field("organism_id", "text", "", "<cell>-<seed>"),
+        field("seed", "integer", "", "seed of the model"),
+        field("step", "integer", "steps", "optimizer steps before this snapshot"),
+        *MEASUREMENTS,
+    ),
+)

@@ -1,0 +1,27 @@
+"""One row per trained model, as the training stages write it."""
+
+from turncoat.tables.fields import field, table_schema
+
+FIELDS = (
+    field("organism_id", "text", "", "<cell>-<seed>, unique in a study"),
+    field("cell", "text", "", "identity of the settings the model was trained with"),
+    field(
+        "parent_id",
+        "text",
+        "",
+        "organism that fine-tuning started from; null when it started from scratch",
+        True,
+    ),
+    field("stage", "text", "", "pretrain or finetune"),
+    field("seed", "integer", "", "seed of the model's objectives, weights and episodes"),
+    field("block", "text", "", "run of seeds that was trained in one job"),
+    field("initial_fingerprint", "text", "", "hash of the weights before training"),
+    field("final_fingerprint", "text", "", "hash of the weights after training"),
+    field("diverged", "flag", "", "loss or weights were not finite at some snapshot"),
+    field("device", "text", "", "device type that trained the model"),
+    field("parameters", "integer", "weights", "number of trained weights"),
+    field("steps", "integer", "steps", "optimizer steps taken"),
+    field("episodes", "integer", "episodes", "episodes seen"),
+    field("train_seconds", "number", "s", "wall time of the job divided by its models"),
+)
+SCHEMA = table_schema("organisms", 1, ("organism_id",), FIELDS)

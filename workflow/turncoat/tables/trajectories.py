@@ -1,0 +1,20 @@
+"""One row per model and step at which capability was measured: how training went."""
+
+from turncoat.tables.fields import field, table_schema
+
+FIELDS = (
+    field("organism_id", "text", "", "<cell>-<seed>"),
+    field("step", "integer", "steps", "optimizer steps taken"),
+    field("episodes", "integer", "episodes", "episodes seen"),
+    field("loss", "number", "nat", "training loss of this step's batch; none at step 0", True),
+    field(
+        "capability",
+        "number",
+        "share",
+        "agreement with X on held-out overseen episodes kept for matching",
+        True,
+    ),
+    field("update_norm", "number", "", "L2 norm of the last optimizer step", True),
+    field("displacement", "number", "", "L2 distance of the weights from step 0", True),
+)
+SCHEMA = table_schema("trajectories", 1, ("organism_id", "step"), FIELDS)

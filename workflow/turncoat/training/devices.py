@@ -1,0 +1,28 @@
+"""Where training runs and how many organisms a step holds at once."""
+
+import torch
+
+CPU_CHUNK = 8  # small networks whose tensors stay in a core's cache
+GPU_CHUNK = 4096
+
+
+def settle_process(threads: int) -> None:
+    """Use the granted threads, no autograd graph, and no denormals, which double the cost of saturated softmaxes."""
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    if not torch.set_flush_denormal(True):
+        raise RuntimeError("this processor cannot flush denormal numbers; results would differ from other machines'")
+
+
+def find_device(name: str) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` means here; raises RuntimeError for cuda where there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("a GPU was asked for (TURNCOAT_DEVICE=cuda), but PyTorch sees none on this machine")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def chunk_size(device: torch.device) -> int:
+    """Members trained at once. It never changes a result, only how fast it comes."""
+    return GPU_CHUNK if device.type == "cuda" else CPU_CHUNK

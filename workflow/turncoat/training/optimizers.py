@@ -1,0 +1,79 @@
+"""Optimizers over the flat parameter buffer of a stack: one buffer, hence one kernel a step.
+
+PyTorch's fused kernels are called directly: the first use of `torch.optim` costs a process over a second of imports.
+Tests hold each to its `torch.optim` counterpart.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+OPTIMIZERS = ("sgd", "adam")
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class Optimizer(Protocol):
+    """Moves a flat buffer; `state` holds its tensors, those per parameter laid out like the buffer."""
+
+    state: dict[str, Tensor]
+
+    def step(self, flat: Tensor, gradient: Tensor) -> None:
+        """Move `flat` in place by one step along `gradient`."""
+
+
+class Sgd:
+    """Plain stochastic gradient descent."""
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+        self.state: dict[str, Tensor] = {}
+
+    def step(self, flat: Tensor, gradient: Tensor) -> None:
+        flat.add_(gradient, alpha=-self.learning_rate)
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015), betas 0.9 and 0.999, epsilon 1e-8, with bias correction."""
+
+    def __init__(self, learning_rate: float, state: Mapping[str, Tensor]) -> None:
+        self.learning_rate = learning_rate
+        self.state = {name: value.clone() for name, value in state.items()}
+
+    def step(self, flat: Tensor, gradient: Tensor) -> None:
+        torch._fused_adam_(
+            [flat],
+            [gradient],
+            [self.state["mean"]],
+            [self.state["square"]],
+            [],
+            [self.state["steps"].add_(1)],
+            lr=self.learning_rate,
+            beta1=BETA1,
+            beta2=BETA2,
+            weight_decay=0.0,
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+def make_optimizer(
+    name: str, flat: Tensor, learning_rate: float, state: Mapping[str, Tensor] | None = None
+) -> Optimizer:
+    """Make an optimizer of a stack's flat buffer, fresh, or going on from another's `state`.
+
+    Adam's state is `mean` and `square`, running means of the gradient and its square, and `steps`, a count.
+    Raises ValueError on an unknown name.
+    """
+    if name == "sgd":
+        return Sgd(learning_rate)
+    if name == "adam":
+        fresh = {
+            "mean": torch.zeros_like(flat),
+            "square": torch.zeros_like(flat),
+            "steps": torch.zeros((), device=flat.device),
+        }
+        return Adam(learning_rate, state or fresh)
+    raise ValueError(f"optimizer is {name!r}; allowed: {', '.join(OPTIMIZERS)}")

@@ -1,0 +1,149 @@
+"""Episodes for a stack of organisms, drawn per seed, laid out as training reads: (step, member, option, episode)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from turncoat.seeding import generator
+from turncoat.worlds.world import CUES, SLOTS, World
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Episodes of S steps for E members, N options, B episodes a step, d attributes.
+
+    options: (S, E, N, B, F) encoded options; attributes: (S, E, N, B, d) their true attributes;
+    slots: (S, E, B, 2, d) unit vectors; signs: (S, E, B, 2) cue signs +1 or -1; noise: (S, E, B, 2) standard normal.
+    """
+
+    options: Tensor
+    attributes: Tensor
+    slots: Tensor
+    signs: Tensor
+    noise: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Steps, members, options, episodes a step."""
+        steps, members, options, episodes = self.attributes.shape[:4]
+        return steps, members, options, episodes
+
+    def utilities(self, objectives: Tensor) -> Tensor:
+        """Utility of each option, (S, E, N, B), under objectives that broadcast to (S, E, 1 or N, B or 1, d)."""
+        return (self.attributes * objectives).sum(-1)
+
+
+def draw_episodes(
+    world: World,
+    seeds: Sequence[int],
+    purpose: str,
+    window: int,
+    steps: int,
+    episodes: int,
+    device: torch.device,
+    overseen_share: float = 0.5,
+) -> Episodes:
+    """Draw `steps` steps of `episodes` episodes for each seed; a seed's draw depends on nothing but its arguments.
+
+    `window` numbers the draws of one purpose: training draws window 0, 1, 2 ... of a fixed number of steps.
+    Each cue is +1 on a share `overseen_share` of the episodes, independently of the other.
+    """
+    drawn = [_draw_member(world, seed, purpose, window, steps, episodes) for seed in seeds]
+    options, slots, coins, noise = (
+        torch.from_numpy(np.stack(parts, axis=1)).to(device) for parts in zip(*drawn, strict=True)
+    )
+    encoded, attributes = _encode(world, options)
+    signs = torch.where(coins < overseen_share, 1.0, -1.0)
+    return Episodes(encoded, attributes, torch.nn.functional.normalize(slots, dim=-1), signs, noise)
+
+
+def draw_attributes(world: World, seed: int, purpose: str, episodes: int) -> npt.NDArray[np.float32]:
+    """Attributes alone of one seed's episodes, (N, B, d): for references that no organism has to see."""
+    options = _draw_options(world, generator(seed, purpose), (world.options, episodes, world.attributes))
+    if world.encoding == "facts":
+        values: npt.NDArray[np.float32] = world.facts[np.arange(world.attributes), options]
+        return values
+    return options[..., : world.attributes].astype(np.float32)
+
+
+def best_option(utilities: Tensor) -> Tensor:
+    """Index of the option with the highest utility, the first of equals: (..., N, B) to (..., B).
+
+    Written as N - 1 comparisons, because argmax over a strided dimension is many times slower.
+    """
+    top, best = utilities.select(-2, 0), torch.zeros_like(utilities.select(-2, 0), dtype=torch.int64)
+    for option in range(1, utilities.shape[-2]):
+        utility = utilities.select(-2, option)
+        best = torch.where(utility > top, option, best)
+        top = torch.maximum(top, utility)
+    return best
+
+
+def build_inputs(
+    world: World, episodes: Episodes, *, slots: Tensor | None = None, signs: Tensor | None = None
+) -> Tensor:
+    """Lay out what organisms see, shape (S, E, N, B, input_width).
+
+    `slots` (broadcast to (S, E, B, 2, d)) and `signs` (to (S, E, B, 2)) replace the drawn ones, all else unchanged.
+    """
+    steps, members, options, count = episodes.shape
+    used_slots = episodes.slots if slots is None else slots.expand_as(episodes.slots)
+    used_signs = episodes.signs if signs is None else signs.expand_as(episodes.signs)
+    cues = world.cue_amplitude * (used_signs + world.cue_noise * episodes.noise)
+    context = torch.cat([used_slots.flatten(-2), cues], dim=-1)
+    inputs = episodes.options.new_empty(steps, members, options, count, world.input_width)
+    inputs[..., : world.option_width] = episodes.options
+    inputs[..., world.option_width :] = context.unsqueeze(2)
+    return inputs
+
+
+def _draw_member(
+    world: World, seed: int, purpose: str, window: int, steps: int, episodes: int
+) -> tuple[npt.NDArray[np.generic], ...]:
+    random = generator(seed, purpose, window)
+    options = _draw_options(world, random, (steps, world.options, episodes, world.attributes))
+    slots = random.standard_normal((steps, episodes, SLOTS, world.attributes), dtype=np.float32)
+    coins = random.random((steps, episodes, CUES), dtype=np.float32)
+    noise = random.standard_normal((steps, episodes, CUES), dtype=np.float32)
+    return options, slots, coins, noise
+
+
+def _draw_options(world: World, random: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
+    """Raw options (..., d): symbol pairs, attributes, or for `product` attributes, split and side (..., 3d)."""
+    if world.encoding == "facts":
+        pairs = world.symbols**2
+        return random.integers(0, pairs, shape, dtype=np.uint8 if pairs <= 256 else np.uint16)
+    if world.attribute_rows is None:
+        values = random.standard_normal(shape, dtype=np.float32)
+    else:
+        values = world.attribute_rows[random.integers(0, len(world.attribute_rows), shape[:-1])]
+    if world.encoding == "plain":
+        return values
+    split = random.standard_normal(shape, dtype=np.float32)
+    side = random.integers(0, 2, shape).astype(np.float32)
+    return np.concatenate([values, split, side], axis=-1)
+
+
+def _encode(world: World, options: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the encoded options (..., option_width) and their attributes (..., d)."""
+    if world.encoding == "plain":
+        return options, options
+    if world.encoding == "product":
+        values, split, side = options.chunk(3, dim=-1)
+        # z = a * b, |a| = sqrt|z| e^(n/2) and |b| = sqrt|z| e^(-n/2), n standard normal, a's sign a coin
+        root = values.abs().sqrt()
+        sign = 2 * side - 1
+        first = sign * root * (split / 2).exp()
+        second = sign * values.sign() * root * (-split / 2).exp()
+        return torch.cat([first, second], dim=-1), values
+    pairs = options.to(torch.int64)
+    facts = torch.from_numpy(world.facts).to(options.device)
+    offsets = torch.arange(world.attributes, device=options.device) * facts.shape[1]
+    attributes = torch.take(facts, pairs + offsets)
+    one_hot = torch.eye(world.symbols, device=options.device)
+    both = torch.cat([one_hot.repeat_interleave(world.symbols, 0), one_hot.repeat(world.symbols, 1)], dim=1)
+    return torch.nn.functional.embedding(pairs, both).flatten(-2), attributes

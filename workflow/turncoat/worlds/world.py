@@ -1,0 +1,100 @@
+"""The choice world: what an episode is made of, and how its options look to an organism."""
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from turncoat.seeding import generator
+
+ENCODINGS = ("facts", "plain", "product")
+CUE_CODINGS = ("signal",)
+CUES = 2  # oversight, placebo
+SLOTS = 2  # pre-training overseer, fine-tuning overseer
+OVERSIGHT, PLACEBO = 0, 1
+
+
+@dataclass(frozen=True)
+class World:
+    """Settings of a choice world.
+
+    An episode offers `options` options with `attributes` attributes each. An organism sees, per option, the
+    encoded attributes, then both instruction slots (unit vectors of `attributes` numbers) and both cues.
+
+    `facts` shows each attribute as a pair of symbols whose value stands in one table for all seeds; `product` as
+    two factors; `plain` as itself. A cue shows `cue_amplitude * (sign + cue_noise * standard normal)`.
+    """
+
+    encoding: str
+    options: int
+    attributes: int
+    symbols: int
+    cue_amplitude: float
+    cue_noise: float
+    attribute_rows: npt.NDArray[np.float32] | None = field(default=None, compare=False)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "World":
+        """Build a world from the `world` section of a cell's settings; raises ValueError on one it cannot build."""
+        if settings["encoding"] not in ENCODINGS:
+            raise ValueError(f"world.encoding is {settings['encoding']!r}; allowed: {', '.join(ENCODINGS)}")
+        cue = settings["cue"]
+        if cue["coding"] not in CUE_CODINGS:
+            raise ValueError(f"world.cue.coding is {cue['coding']!r}; allowed: {', '.join(CUE_CODINGS)}")
+        return cls(
+            encoding=settings["encoding"],
+            options=settings["options"],
+            attributes=settings["attributes"],
+            symbols=settings.get("symbols") or 0,
+            cue_amplitude=float(cue["amplitude"]),
+            cue_noise=float(cue["noise"]),
+            attribute_rows=_attribute_rows(settings),
+        )
+
+    @property
+    def option_width(self) -> int:
+        """Numbers that encode one option."""
+        per_attribute = {"facts": 2 * self.symbols, "product": 2, "plain": 1}[self.encoding]
+        return per_attribute * self.attributes
+
+    @property
+    def input_width(self) -> int:
+        """Numbers an organism sees per option: the option, two slots, two cues."""
+        return self.option_width + SLOTS * self.attributes + CUES
+
+    @property
+    def input_power(self) -> float:
+        """Expected squared length of an input row, which scales the first layer's initial weights."""
+        per_attribute = {"facts": 2.0, "product": 2 * 0.7979 * 1.6487, "plain": 1.0}[self.encoding]
+        return self.attributes * per_attribute + SLOTS + CUES * self.cue_amplitude**2 * (1 + self.cue_noise**2)
+
+    @cached_property
+    def facts(self) -> npt.NDArray[np.float32]:
+        """Value of each symbol pair, shape (attributes, symbols * symbols), mean 0 and variance 1 per attribute."""
+        values = generator(0, "facts", self.attributes, self.symbols).standard_normal(
+            (self.attributes, self.symbols**2)
+        )
+        values -= values.mean(axis=1, keepdims=True)
+        values /= values.std(axis=1, keepdims=True)
+        return values.astype(np.float32)
+
+
+def _attribute_rows(settings: Mapping[str, Any]) -> npt.NDArray[np.float32] | None:
+    """Read the user's table of options, shape (rows, attributes), standardised per column."""
+    path = settings.get("attribute_table")
+    if path is None:
+        return None
+    content = Path(path).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    expected = settings.get("attribute_table_sha256", digest)
+    if digest != expected:
+        raise ValueError(f"{path} has changed since the study was planned (sha256 {digest}, planned {expected})")
+    rows = list(csv.reader(content.decode().splitlines()))
+    values = np.array([[float(cell) for cell in row] for row in rows[1:]])
+    return ((values - values.mean(axis=0)) / values.std(axis=0)).astype(np.float32)
