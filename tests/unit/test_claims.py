@@ -122,7 +122,7 @@ def test_two_runs_give_equal_tables(planted: tuple[Path, pandas.DataFrame], tmp_
     folder, _ = planted
     study(tmp_path)
     files = sorted(path.name for path in (folder / "tables").iterdir())
-    assert len(files) == 12
+    assert len(files) == 13
     for name in files:
         assert (folder / "tables" / name).read_bytes() == (tmp_path / "tables" / name).read_bytes(), name
 

@@ -63,7 +63,11 @@ BAD = {
     ),
     "more snapshots than steps": (
         "finetuning: {steps: 5}",
-        "finetuning.snapshots = 10: arm main takes 5 steps",
+        "finetuning.snapshots = 9: arm main takes 5 steps",
+    ),
+    "more fitted than measured": (
+        "evaluation: {episodes: 64}",
+        "evaluation.fit_episodes = 512: allowed: at most episodes = 64",
     ),
     "no arms": ("arms: {main: null, drift: null, gates: null}", "arms = {}: allowed"),
     "arm without distances": ("arms: {mine: {starts: [scratch]}}", "arms.mine.distances: is missing"),

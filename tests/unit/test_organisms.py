@@ -38,15 +38,15 @@ def test_backward_equals_autograd_in_float64(name: str, depth: int, columns: int
     stack = double(make_stack(world, [1, 2, 3], name, depth=depth))
     inputs = torch.randn(3, 30, world.input_width, dtype=torch.float64)
     upstream = torch.randn(3, 30, columns, dtype=torch.float64)
-    gradient = torch.full_like(stack.flat, torch.nan)
-    gradient[3 * stack.architecture.parameters :] = 0  # padding
+    gradient = stack.with_flat(torch.full_like(stack.flat, torch.nan))
+    gradient.flat[3 * stack.architecture.parameters :] = 0  # padding
     trace = forward(stack, inputs, columns)
     deltas = backward(stack, trace, upstream, gradient)
 
     leaf = stack.flat.clone().requires_grad_(True)
     twin = forward(stack.with_flat(leaf), inputs, columns)
     wanted = torch.autograd.grad((twin.output * upstream).sum(), [leaf, *twin.before])
-    assert torch.allclose(gradient, wanted[0], atol=1e-12)
+    assert torch.allclose(gradient.flat, wanted[0], atol=1e-12)
     for delta, expected in zip(deltas, wanted[1:], strict=True):
         assert torch.allclose(delta, expected, atol=1e-12)
 

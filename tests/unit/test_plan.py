@@ -63,7 +63,7 @@ def test_seeds_are_split_into_blocks_that_growth_leaves_alone() -> None:
     "change",
     [
         {"seeds": {"count": 96}},
-        {"evaluation": {"episodes": 64}},
+        {"evaluation": {"episodes": 2048}},
         {"gating": {"episodes": 64}},
         {"types": {"cosine": 0.8}},
         {"statistics": {"margin": 0.1}},

@@ -21,7 +21,7 @@ from turncoat.statistics.intervals import (
 )
 from turncoat.statistics.matching import crossing, match, smooth
 from turncoat.statistics.multiplicity import holm
-from turncoat.statistics.outcomes import kappa, outcomes
+from turncoat.statistics.outcomes import kappa, limits, outcomes
 from turncoat.statistics.premise import premise
 from turncoat.statistics.pretraining_claims import seed_slopes
 from turncoat.statistics.priors import mixture
@@ -126,6 +126,20 @@ def test_outcomes_by_hand() -> None:
     assert np.isnan(undefined.c[0]) and np.isnan(undefined.d[0])
 
 
+def test_limits_hold_every_possible_outcome() -> None:
+    random = np.random.default_rng(0)
+    flipped = random.uniform(0, 1, (2, 5000))
+    found = outcomes(np.full(5000, 0.9), flipped[0], flipped[1], np.full(5000, 0.5), 2)
+    possible = limits(np.array([0.9]), np.array([0.5]), 2)
+    for name in ("c", "placebo", "d"):
+        low, high = possible[name]
+        values = getattr(found, name)
+        assert low[0] <= values.min() < low[0] + 0.1 * (high[0] - low[0])
+        assert high[0] - 0.1 * (high[0] - low[0]) < values.max() <= high[0]
+    assert possible["c"][0][0] == pytest.approx((0.8 - 1) / 0.8 / 0.5)
+    assert possible["c"][1][0] == pytest.approx((0.8 + 1) / 0.8 / 0.5)
+
+
 def test_matching_a_known_trajectory() -> None:
     steps = np.array([0, 9, 99, 999])  # log10(step + 1) = 0, 1, 2, 3
     capability = np.array([0.25, 0.5, 0.8, 1.0])
@@ -178,6 +192,8 @@ def arm(values: np.ndarray, arrived: np.ndarray | None = None, diverged: np.ndar
             "d": np.where(reached, values, np.nan),
             "arrived": reached,
             "diverged": broken,
+            "d_lowest": -2.0,
+            "d_highest": 2.5,
         }
     )
 
@@ -188,8 +204,8 @@ def test_contrast_counts_bounds_and_divergence() -> None:
     found = contrast(arm(np.full(20, 0.5), reached, broken), arm(np.full(20, 0.1)), "d", PLAN, "test")
     assert found.estimate.value == pytest.approx(0.4) and len(found.differences) == 14
     assert (found.never_start, found.never_reference, found.diverged) == (5, 0, 1)
-    assert found.bound_low == pytest.approx((14 * 0.4 + 5 * (-1 - 0.1)) / 19)
-    assert found.bound_high == pytest.approx((14 * 0.4 + 5 * (1 - 0.1)) / 19)
+    assert found.bound_low == pytest.approx((14 * 0.4 + 5 * (-2 - 0.1)) / 19)
+    assert found.bound_high == pytest.approx((14 * 0.4 + 5 * (2.5 - 0.1)) / 19)
 
 
 def test_contrast_of_an_arm_that_all_diverged() -> None:

@@ -11,9 +11,9 @@ from turncoat.configuration.plan import expand
 LAST = {"aggregate": 1, "report": 1}
 DEFAULT_JOBS = {
     "pretrain": 4,
-    "finetune": 30,
-    "classify": 34,
-    "probe_gating": 30,
+    "finetune": 28,
+    "classify": 32,
+    "probe_gating": 28,
     "classify_planted": 1,
     **LAST,
 }

@@ -58,6 +58,22 @@ def test_a_second_run_starts_nothing(smoke_study: Path) -> None:
     assert "Nothing to be done" in run.stdout
 
 
+def test_two_runs_from_nothing_give_equal_tables(smoke_study: Path, tmp_path: Path) -> None:
+    """Bit for bit, on one core as on two; only wall times may differ."""
+    run = snakemake("--cores", "1", "--directory", str(tmp_path), "--configfile", str(REPOSITORY / SMOKE))
+    assert run.returncode == 0, run.stdout
+    first, second = (folder / "results" / "smoke" / "tables" for folder in (smoke_study, tmp_path))
+    names = sorted(path.name for path in first.glob("*.parquet"))
+    assert names == sorted(path.name for path in second.glob("*.parquet"))
+    for name in names:
+        tables = [
+            pandas.read_parquet(folder / name).drop(columns="train_seconds", errors="ignore")
+            for folder in (first, second)
+        ]
+        pandas.testing.assert_frame_equal(*tables, check_exact=True)
+    assert (first / "claims.csv").read_bytes() == (second / "claims.csv").read_bytes()
+
+
 def test_snakemake_writes_its_own_report(smoke_study: Path) -> None:
     target = smoke_study / "workflow-report.html"
     arguments = (

@@ -15,6 +15,7 @@ TABLES = [
     "contrasts",
     "priors",
     "persistence",
+    "half_lives",
     "premise",
     "claims",
 ]

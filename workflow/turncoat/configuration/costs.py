@@ -1,22 +1,22 @@
-"""What a study will cost, from constants measured on one core with flushed denormals.
+"""What a study will cost, from constants measured on two cores that both work, with flushed denormals.
 
-A model-step is one optimizer step of one model. Its time was measured at 4992 weights and 512 option rows as
-about 210 microseconds, drawing and assembling the episodes included, and is scaled by weights x rows.
-A job's start (interpreter, torch, reading and writing) was measured as about 2.5 seconds. Sizes count four
-bytes a weight for every kept snapshot, twice more for the state of adam, and the table rows.
+A model-step is one optimizer step of one model. It was measured at 5,527 weights and 256 option rows as about 300
+microseconds, drawing and assembling the episodes included, and is scaled by weights x rows. A job's start
+(interpreter, torch, reading and writing) takes about 2.6 seconds. Sizes count four bytes a weight for every kept
+snapshot, twice more for the state of adam, and the table rows as they lie compressed on disk.
 """
 
-MICROSECONDS_PER_STEP = 40.0  # drawing and assembling the episodes, whatever the network's size
-MICROSECONDS_PER_WEIGHT_ROW = 170.0 / (4992 * 512)
-SECONDS_PER_JOB = 2.5
-SECONDS_PER_CLASSIFIED_SNAPSHOT = 0.03
+MICROSECONDS_PER_STEP = 60.0  # drawing and assembling the episodes, whatever the network's size
+MICROSECONDS_PER_WEIGHT_ROW = 240.0 / (5527 * 256)
+SECONDS_PER_JOB = 2.6
+SECONDS_PER_CLASSIFIED_SNAPSHOT = 0.009
 SECONDS_PER_LEDGER = 0.02
-SECONDS_PER_PLANTED_CASE = 0.05
-SECONDS_TO_AGGREGATE = 30.0
+SECONDS_PER_PLANTED_SEED = 0.07  # one case of every kind
+SECONDS_TO_AGGREGATE = 15.0
 BYTES_PER_WEIGHT = 4
-BYTES_PER_CLASSIFIED_SNAPSHOT = 3000
-BYTES_PER_LEDGER_UNIT = 400
-BYTES_FIXED = 20_000_000
+BYTES_PER_CLASSIFIED_SNAPSHOT = 1700
+BYTES_PER_LEDGER_UNIT = 90
+BYTES_FIXED = 5_000_000
 
 
 def training_seconds(weights: int, rows: int, steps: int, models: int) -> float:

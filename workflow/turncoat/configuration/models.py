@@ -90,9 +90,9 @@ def _default_arms() -> dict[str, Arm]:
     gates = Arm(
         starts=["scratch"],
         distances=[90],
-        activations=["relu", "gelu", "leaky_relu", "identity"],
+        activations=["relu", "gelu", "leaky_relu"],
         optimizers=["sgd", "adam"],
-        steps=800,
+        steps=600,
         snapshots=3,
     )
     pretrained: list[Any] = ["internal", "corrigible", "conditional", "benign_conditional"]

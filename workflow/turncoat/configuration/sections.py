@@ -118,7 +118,7 @@ class Finetuning(Section):
 
     method: Literal["supervised"] = setting("supervised", "training signal: cross-entropy on the best option")
     mode: Literal["fixed"] = setting("fixed", "fixed: X stays the same through a model's fine-tuning")
-    steps: Steps = setting(1600, "optimizer steps", "steps")
+    steps: Steps = setting(1200, "optimizer steps", "steps")
     batch: int = setting(128, "episodes per step", "episodes", ge=1, le=65_536)
     optimizer: Optimizer = setting("adam", "optimizer; its state starts fresh")
     learning_rates: LearningRates = setting(LearningRates, "learning rate by optimizer")

@@ -33,7 +33,7 @@ def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: 
         "report": 1,
     }
     seconds = sum(_seconds(config, stage, labels) for stage, labels in cells) * seeds
-    seconds += config.planted.seeds * costs.SECONDS_PER_PLANTED_CASE + costs.SECONDS_TO_AGGREGATE
+    seconds += config.planted.seeds * costs.SECONDS_PER_PLANTED_SEED + costs.SECONDS_TO_AGGREGATE
     seconds += sum(jobs.values()) * costs.SECONDS_PER_JOB
     size = costs.BYTES_FIXED + sum(_bytes(config, labels) for _, labels in cells) * seeds
     return Totals(
@@ -59,6 +59,8 @@ def _snapshots(labels: dict[str, Any]) -> int:
 def _seconds(config: Config, stage: str, labels: dict[str, Any]) -> float:
     batch = config.pretraining.batch if stage == "pretrain" else config.finetuning.batch
     rows = batch * config.world.options
+    if labels["start"] == "scratch_exposed":
+        rows *= 2  # as many episodes again, in which the cues vary
     trained = costs.training_seconds(_weights(config, labels), rows, labels["steps"], models=1)
     ledger = costs.SECONDS_PER_LEDGER if stage == "finetune" else 0.0
     return trained + _snapshots(labels) * costs.SECONDS_PER_CLASSIFIED_SNAPSHOT + ledger

@@ -52,16 +52,16 @@ def unit_ledger(
     """
     trace = forward(stack, batch.inputs.flatten(1, 2))
     _, output_gradient = loss_and_gradient(trace.output, batch, NO_HEADS)
-    gradient = torch.zeros_like(stack.flat)
+    gradient = stack.with_flat(torch.zeros_like(stack.flat))
     deltas = backward(stack, trace, output_gradient, gradient)
-    warm = optimizer_update(stack, gradient, optimizer, learning_rate, state)
-    fresh = optimizer_update(stack, gradient, optimizer, learning_rate, {})
+    warm = optimizer_update(stack, gradient.flat, optimizer, learning_rate, state)
+    fresh = optimizer_update(stack, gradient.flat, optimizer, learning_rate, {})
     checked = stack.view(autograd_gradient(stack, batch))
     layers = []
     for layer in range(1, stack.architecture.depth + 1):
         columns = _activity(stack, trace, layer)
         behind = [*deltas[1:], output_gradient][layer - 1]
-        columns |= _norms("gradient", stack, gradient, layer)
+        columns |= _norms("gradient", stack, gradient.flat, layer)
         columns |= _closed(trace, deltas[layer - 1], behind, layer)
         columns |= _norms("update", stack, warm, layer)
         columns |= _norms("fresh_update", stack, fresh, layer)

@@ -5,8 +5,10 @@ option's score and the knowledge heads. The backward pass is written out, becaus
 control need what it holds: each layer's activations h, pre-activations z and gradients with respect to z.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,7 @@ class Architecture:
         """Readout columns: the score, the oversight and placebo heads, the world head's attributes."""
         return 1 + len(CUE_HEADS) + self.attributes
 
-    @property
+    @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter of one member, weights as (in, out)."""
         shapes: dict[str, tuple[int, ...]] = {}
@@ -59,7 +61,12 @@ class Architecture:
     @property
     def parameters(self) -> int:
         """Parameters of one member."""
-        return sum(int(np.prod(shape)) for shape in self.shapes.values())
+        return sum(self.sizes)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Numbers in each parameter of one member, in the order of `shapes`."""
+        return [math.prod(shape) for shape in self.shapes.values()]
 
 
 PADDING = 64
@@ -84,10 +91,9 @@ class Stack:
         """Name the parts of any buffer laid out like this stack's: each view is (E, *shape)."""
         views: dict[str, Tensor] = {}
         start = 0
-        for name, shape in self.architecture.shapes.items():
-            size = self.members * int(np.prod(shape))
-            views[name] = flat[start : start + size].view(self.members, *shape)
-            start += size
+        for (name, shape), size in zip(self.architecture.shapes.items(), self.architecture.sizes, strict=True):
+            views[name] = flat[start : start + self.members * size].view(self.members, *shape)
+            start += self.members * size
         return views
 
     def rows(self, flat: Tensor | None = None) -> Tensor:
@@ -98,9 +104,8 @@ class Stack:
     @classmethod
     def from_rows(cls, architecture: Architecture, rows: Tensor) -> "Stack":
         """The stack whose members have these parameters, (E, parameters)."""
-        sizes = [int(np.prod(shape)) for shape in architecture.shapes.values()]
         padding = rows.new_zeros(-rows.numel() % PADDING)
-        flat = torch.cat([part.flatten() for part in rows.split(sizes, dim=1)] + [padding])
+        flat = torch.cat([part.flatten() for part in rows.split(architecture.sizes, dim=1)] + [padding])
         return cls(architecture, flat, len(rows))
 
     def with_flat(self, flat: Tensor) -> "Stack":
@@ -115,8 +120,7 @@ def initialise(architecture: Architecture, seeds: Sequence[int], input_power: fl
     for row, seed in zip(rows, seeds, strict=True):
         random = generator(seed, "weights")
         start = 0
-        for name, shape in architecture.shapes.items():
-            size = int(np.prod(shape))
+        for (name, shape), size in zip(architecture.shapes.items(), architecture.sizes, strict=True):
             if name.endswith("weight"):
                 power = input_power if name == "hidden1.weight" else shape[0]
                 scale = 1.0 if name == "readout.weight" else gain
@@ -147,15 +151,15 @@ def forward(stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS) -> Trace
     return Trace(values, before, torch.baddbmm(bias.unsqueeze(1), values[-1], weight))
 
 
-def backward(stack: Stack, trace: Trace, output_gradient: Tensor, gradient: Tensor) -> list[Tensor]:
-    """Write the loss gradient of every parameter into `gradient`, a buffer laid out like the stack's.
+def backward(stack: Stack, trace: Trace, output_gradient: Tensor, gradient: Stack) -> list[Tensor]:
+    """Write the loss gradient of every parameter into the views of `gradient`.
 
     `output_gradient` is the loss gradient of the trace's output, (E, rows, columns). Readout columns beyond those
     get zero. Returns the gradients with respect to each hidden layer's z, (E, rows, width), first layer first.
     """
     architecture, views = stack.architecture, stack.views
     pull = activation(architecture.activation).pull
-    parts = stack.view(gradient)
+    parts = gradient.views
     columns = output_gradient.shape[-1]
     if columns < architecture.outputs:
         parts["readout.weight"].zero_()

@@ -16,21 +16,32 @@ UPDATES = {
 }
 
 
-def headline(levels: pandas.DataFrame, folder: Path) -> str:
-    """C and D against capability, a column for each distance, a line for each start. Returns the SVG."""
+CLOSE = 0.15  # half the height of the close-up on starts that were not made conditional
+CONDITIONAL = ("conditional", "benign_conditional")
+
+
+def headline(levels: pandas.DataFrame, margin: float, folder: Path) -> str:
+    """C and D against capability, a column for each distance, a line for each start. Returns the SVG.
+
+    The last row shows D again, close up, without the starts that were made conditional, against the margin.
+    """
     own = levels[(levels.setting == "") & (levels.variant == "") & (levels.distance > 0)]
     own = own[own.match.str.startswith("capability") & own["mean"].notna()]
     own = own.assign(capability=own.match.str.removeprefix("capability ").astype(float))
     distances = sorted(own.distance.unique())
     if not distances:
         return _nothing("no arm at a distance above 0 reaches a compared capability", folder, "headline")
-    figure = Figure(figsize=(3.2 * len(distances) + 0.6, 5.6))
-    grid = figure.subplots(2, len(distances), sharex=True, sharey="row", squeeze=False)
+    figure = Figure(figsize=(3.2 * len(distances) + 0.6, 8.2))
+    grid = figure.subplots(3, len(distances), sharex=True, sharey="row", squeeze=False)
     for column, distance in enumerate(distances):
-        for row, outcome in enumerate(("c", "d")):
+        for row, outcome in enumerate(("c", "d", "d")):
             axes = grid[row, column]
             axes.axhline(0, color="#555555", linewidth=0.8)
             here = own[(own.distance == distance) & (own.outcome == outcome)]
+            if row == 2:
+                here = here[~here.start.isin(CONDITIONAL)]
+                axes.axhspan(-margin, margin, color="#f0f0f0", zorder=0)
+                axes.set_ylim(-CLOSE, CLOSE)
             for start in _ordered(here.start):
                 line = here[here.start == start].sort_values("capability")
                 dash = "--" if start.startswith("scratch") else "-"
@@ -45,9 +56,10 @@ def headline(levels: pandas.DataFrame, folder: Path) -> str:
                     **look(start),
                 )
             axes.set_title(f"{distance:g}° between X and Y" if row == 0 else "")
-        grid[1, column].set_xlabel("capability on X")
+        grid[2, column].set_xlabel("capability on X")
     grid[0, 0].set_ylabel("C: shortfall of transfer")
     grid[1, 0].set_ylabel("D: C less placebo")
+    grid[2, 0].set_ylabel("D close up (grey: margin)")
     handles = {
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
@@ -57,7 +69,7 @@ def headline(levels: pandas.DataFrame, folder: Path) -> str:
         labels,
         loc="lower center",
         ncols=min(6, len(labels)),
-        bbox_to_anchor=(0.5, -0.04),
+        bbox_to_anchor=(0.5, -0.03),
     )
     figure.tight_layout()
     return save(figure, folder, "headline")

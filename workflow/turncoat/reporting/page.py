@@ -25,6 +25,7 @@ _SCHEMAS: dict[str, pa.Schema] = {
     "contrasts": contrasts.SCHEMA,
     "priors": contrasts.PRIORS,
     "persistence": contrasts.PERSISTENCE,
+    "half_lives": contrasts.HALF_LIVES,
     "gating": gating.SCHEMA,
     "validation": validation.SCHEMA,
 }
@@ -40,7 +41,7 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
     }
     with style():
         drawn = {
-            "headline": figures.headline(tables["levels"], folder / "figures"),
+            "headline": figures.headline(tables["levels"], config["statistics"]["margin"], folder / "figures"),
             "persistence": figures.persistence(tables["persistence"], folder / "figures"),
             "gating": figures.gating(tables["gating"], folder / "figures"),
         }
@@ -62,6 +63,7 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
             confusion=_confusion(tables["validation"]),
             misread=_misread(tables["validation"]),
             planted=len(tables["validation"]),
+            half_lives=_records(_half_lives(tables["half_lives"], tables["levels"])),
             drift=_records(_drift(tables["levels"])),
             run=_counts(tables["organisms"], tables["levels"], config),
             cells=_records(_cells(tables["organisms"], tables["levels"], config)),
@@ -138,6 +140,15 @@ def _misread(table: pandas.DataFrame) -> list[str]:
     """Kinds of which at least one case in twenty was misread."""
     share = table.groupby("kind").correct.mean()
     return [str(kind) for kind in share[share < 0.95].index]
+
+
+def _half_lives(lives: pandas.DataFrame, levels: pandas.DataFrame) -> pandas.DataFrame:
+    """Half-lives of the study's own settings, with D at the final step beside them."""
+    keys = ["setting", "variant", "start", "distance"]
+    final = levels[(levels.match == "final step") & (levels.outcome == "d")][[*keys, "mean", "low", "high"]]
+    final = final.rename(columns={"mean": "d", "low": "d_low", "high": "d_high"})
+    own = lives[(lives.setting == "") & (lives.variant == "")]
+    return own.merge(final, on=keys, how="left").sort_values(["distance", "start"])
 
 
 def _drift(levels: pandas.DataFrame) -> pandas.DataFrame:

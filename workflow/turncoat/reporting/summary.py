@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas
+
+from turncoat.statistics.pretraining_claims import NON_DECEPTIVE
 
 VERDICT_WORDS = {
     "supported": "supported",
@@ -27,17 +30,18 @@ DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
 
-def number(value: Any, digits: int = 2) -> str:
-    """A number for people; a dash where there is none."""
+def number(value: Any, digits: int = 3) -> str:
+    """A number for people, rounded to `digits` places; a dash where there is none."""
     if value is None or pandas.isna(value):
         return DASH
     value = float(value)
-    small = value != 0 and abs(value) < 10**-digits / 2
-    text = f"{value:.0e}" if small and abs(value) < 1e-4 else f"{value:.{digits + 2 * small}f}"
-    return text.replace("-", MINUS)
+    if abs(value) == float("inf"):
+        return "never" if value > 0 else f"{MINUS}\N{INFINITY}"
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", MINUS)
 
 
-def interval(low: Any, high: Any, digits: int = 2) -> str:
+def interval(low: Any, high: Any, digits: int = 3) -> str:
     """An interval for people; a dash where there is none."""
     return DASH if pandas.isna(low) or pandas.isna(high) else f"[{number(low, digits)}, {number(high, digits)}]"
 
@@ -76,21 +80,59 @@ def sentences(claims: pandas.DataFrame, premise: pandas.DataFrame, levels: panda
         if starts:
             yield f"{words}: {', '.join(starts)}."
     yield from _placebo(claims)
+    yield from _survival(claims)
     null = levels[
         (levels.distance == 0) & (levels.match == "final step") & (levels.outcome == "d") & (levels.setting == "")
     ]
+    null = null[null.start.isin(NON_DECEPTIVE) & null["mean"].notna()]
     if len(null):
-        largest = null.loc[null["mean"].abs().idxmax()] if null["mean"].notna().any() else null.iloc[0]
+        largest = null.loc[null["mean"].abs().idxmax()]
         yield (
-            f"Drift control (X equal to Y): the largest mean D is {number(largest['mean'])} "
-            f"{interval(largest.low, largest.high)}, start {largest.start.replace('_', ' ')}."
+            "Null arm (X equal to Y), starts that were not made conditional: fine-tuning by itself changes D by at "
+            f"most {number(largest['mean'])} {interval(largest.low, largest.high)} "
+            f"(start {largest.start.replace('_', ' ')})."
         )
+    yield from _real_update(claims)
     tested = claims[claims.primary & (claims.verdict != "not_tested")].claim.nunique()
     yield (
         f"{tested} of {claims.claim.nunique()} declared claims have a primary verdict in this study. "
         "Deception proper (conditional and price-sensitive) is not tested: "
         "price sensitivity is not measured in this version."
     )
+
+
+def _survival(claims: pandas.DataFrame) -> Iterator[str]:
+    """How long conditional models stay so, against the benign control, at the distance of P2's primary stratum."""
+    primary = claims[(claims.claim == "P2") & claims.primary]
+    lives = claims[(claims.claim == "P2") & (claims.outcome == "persistence") & (claims.setting == "")]
+    if primary.empty or lives.empty:
+        return
+    lives = lives[(lives.variant == "") & (lives.distance == primary.iloc[0].distance)]
+    for row in lives.itertuples():
+        if pandas.notna(row.estimate):
+            ratio, low, high = (float(np.exp(value)) for value in (row.estimate, row.low, row.high))
+            yield (
+                f"At {row.distance:g} degrees the unoverseen choices of conditional models have a half-life of "
+                f"{number(ratio, 2)} {interval(low, high, 2)} times that of the benign two-task control "
+                f"(median over {row.n} seeds)."
+            )
+
+
+def _real_update(claims: pandas.DataFrame) -> Iterator[str]:
+    """Whether what holds of the gradient (G1) holds of the step the optimizer takes, in the primary stratum."""
+    primary = claims[(claims.claim == "G1") & claims.primary]
+    if primary.empty or pandas.isna(primary.iloc[0].estimate):
+        return
+    stratum = primary.iloc[0].stratum
+    name = stratum.replace("gradient", "real update, saved optimizer state", 1)
+    real = claims[(claims.claim == "G1") & (claims.stratum == name)]
+    if len(real):
+        row = real.iloc[0]
+        yield (
+            f"Activation predicts the gradient of outgoing weights ({stratum}: rank correlation "
+            f"{number(primary.iloc[0].estimate, 2)}), and the step that the optimizer really takes with "
+            f"{number(row.estimate, 2)} {interval(row.low, row.high, 2)}."
+        )
 
 
 def _placebo(claims: pandas.DataFrame) -> Iterator[str]:

@@ -97,6 +97,7 @@ def _derived(found: Analysis) -> list[tuple[str, pandas.DataFrame, pa.Schema]]:
         ("contrasts", found.contrasts, contrasts.SCHEMA),
         ("priors", found.priors, contrasts.PRIORS),
         ("persistence", found.persistence, contrasts.PERSISTENCE),
+        ("half_lives", found.half_lives, contrasts.HALF_LIVES),
         ("premise", found.premise, premise.SCHEMA),
         ("claims", found.claims, claims.SCHEMA),
     ]

@@ -15,7 +15,7 @@ from turncoat.statistics.premise import premise
 from turncoat.statistics.pretraining_claims import NON_DECEPTIVE, Evidence
 from turncoat.statistics.priors import mixture
 from turncoat.statistics.rows import Row, finished
-from turncoat.statistics.study import DRIFT, OUTCOMES, matched_models, model_half_lives, persistence
+from turncoat.statistics.study import DRIFT, OUTCOMES, half_life_table, matched_models, model_half_lives, persistence
 
 FIRST_CONFIRMATORY_SEED = 1000
 SHARES = np.linspace(0, 1, 11)
@@ -29,6 +29,7 @@ class Analysis:
     contrasts: pandas.DataFrame
     premise: pandas.DataFrame
     persistence: pandas.DataFrame
+    half_lives: pandas.DataFrame
     priors: pandas.DataFrame
     claims: pandas.DataFrame
 
@@ -55,10 +56,11 @@ def analyse(
     contrasts = contrast_table(compared, OUTCOMES, plan)
     drift = levels(matched[matched.match == "final step"], DRIFT, plan)
     gate = _premises(matched, statistics, plan)
+    lives = model_half_lives(snapshots)
     evidence = Evidence(
         contrasts=contrasts,
         matched=compared,
-        half_lives=model_half_lives(snapshots),
+        half_lives=lives,
         premises={(row.setting, row.variant, row.start): row.verdict for row in gate.itertuples()},
         capabilities=capabilities,
         primary_capability=statistics["primary_capability"],
@@ -71,6 +73,7 @@ def analyse(
         contrasts=contrasts,
         premise=gate,
         persistence=persistence(snapshots, plan),
+        half_lives=half_life_table(lives, plan),
         priors=_priors(compared, capability_match(statistics["primary_capability"]), plan),
         claims=_claims(rows, plan, confirmatory),
     )

@@ -15,7 +15,6 @@ Array = np.ndarray
 ARM = ["setting", "variant", "start", "distance"]
 REFERENCES = ("scratch", "scratch_exposed")
 FINAL = "final step"
-RANGES = {"c": (0.0, 1.0), "placebo": (0.0, 1.0), "d": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ def contrast(start: pandas.DataFrame, reference: pandas.DataFrame, outcome: str,
     """Start minus reference for one match: rows of `matched`, one per seed on each side.
 
     Only seeds where both sides are sound and got there enter the mean. The bounds say what the mean could be
-    had the others arrived, each with the least and the most favourable value in the outcome's nominal range:
-    C in [0, 1] (all transfers; Y is served as soon as the cue is flipped), D in [-1, 1].
+    had the others arrived, each with the lowest and the highest value that is possible at that capability
+    (columns <outcome>_lowest and <outcome>_highest): no assumption on those models goes into them.
     """
     both, left_rows, right_rows = np.intersect1d(start.seed, reference.seed, return_indices=True)
     sound = ~(start.diverged.to_numpy(bool)[left_rows] | reference.diverged.to_numpy(bool)[right_rows])
@@ -93,7 +92,7 @@ def contrast(start: pandas.DataFrame, reference: pandas.DataFrame, outcome: str,
     usable = start.arrived.to_numpy(bool)[left_rows] & reference.arrived.to_numpy(bool)[right_rows]
     usable &= ~np.isnan(left) & ~np.isnan(right)
     differences, seeds = (left - right)[usable], both[usable]
-    low, high = _bounds(left, right, RANGES.get(outcome))
+    low, high = _bounds(left, right, _limits(start, left_rows, outcome), _limits(reference, right_rows, outcome))
     return Contrast(
         estimate=_mean(differences, seeds, plan, purpose),
         differences=differences,
@@ -200,10 +199,18 @@ def _mean(differences: Array, seeds: Array, plan: Plan, purpose: str) -> Estimat
     return bootstrap_mean(differences, seeds, plan.confidence, plan.resamples, generator(0, purpose))
 
 
-def _bounds(left: Array, right: Array, limits: tuple[float, float] | None) -> tuple[float, float]:
-    if limits is None or len(left) == 0:
+def _limits(models: pandas.DataFrame, rows: Array, outcome: str) -> tuple[Array, Array]:
+    return (
+        models[f"{outcome}_lowest"].to_numpy(float)[rows],
+        models[f"{outcome}_highest"].to_numpy(float)[rows],
+    )
+
+
+def _bounds(
+    left: Array, right: Array, left_limits: tuple[Array, Array], right_limits: tuple[Array, Array]
+) -> tuple[float, float]:
+    if len(left) == 0:
         return float("nan"), float("nan")
-    low, high = limits
-    lowest = np.where(np.isnan(left), low, left) - np.where(np.isnan(right), high, right)
-    highest = np.where(np.isnan(left), high, left) - np.where(np.isnan(right), low, right)
+    lowest = np.where(np.isnan(left), left_limits[0], left) - np.where(np.isnan(right), right_limits[1], right)
+    highest = np.where(np.isnan(left), left_limits[1], left) - np.where(np.isnan(right), right_limits[0], right)
     return float(lowest.mean()), float(highest.mean())

@@ -9,9 +9,9 @@ import pandas
 
 from turncoat.seeding import generator
 from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match
-from turncoat.statistics.intervals import bootstrap_mean, wilson
+from turncoat.statistics.intervals import bootstrap_mean, bootstrap_median, wilson
 from turncoat.statistics.matching import match
-from turncoat.statistics.outcomes import kappa
+from turncoat.statistics.outcomes import kappa, limits
 from turncoat.statistics.times import half_lives
 
 Array = np.ndarray
@@ -32,12 +32,15 @@ def matched_models(course: pandas.DataFrame, capabilities: Sequence[float]) -> p
     """One row per model and match: at every capability level and at the final step.
 
     `course` is sorted by organism_id and step and holds ARM columns, organism_id, seed, step, episodes,
-    capability, displacement, diverged (of the model), and the outcomes, missing where no weights were kept. A
+    capability, displacement, diverged (of the model), options, attainable and the outcomes, the last three missing
+    where no weights were kept. A
     diverged model arrives nowhere.
     """
     offsets = offsets_of(course)
     first, last = offsets[:-1], offsets[1:] - 1
     base = course.iloc[first][[*ARM, "organism_id", "seed", "diverged"]].reset_index(drop=True)
+    for name in ("options", "attainable"):
+        base[name] = course[name].to_numpy(float)[first]  # known at step 0, where weights are always kept
     base["budget"] = course.episodes.to_numpy()[last]
     steps, episodes = course.step.to_numpy(float), course.episodes.to_numpy(float)
     capability = np.where(course.diverged, np.nan, course.capability.to_numpy(float))
@@ -46,6 +49,7 @@ def matched_models(course: pandas.DataFrame, capabilities: Sequence[float]) -> p
     parts = []
     for level, found in match(offsets, steps, episodes, capability, values, levels).items():
         part = base.assign(match=capability_match(level), capability=level, arrived=found.arrived)
+        part = part.assign(**_limit_columns(np.full(len(base), level), base))
         part = part.assign(steps=found.steps, episodes=found.episodes, displacement=np.nan, **found.values)
         parts.append(part)
     final = course.iloc[last].reset_index(drop=True)
@@ -53,8 +57,15 @@ def matched_models(course: pandas.DataFrame, capabilities: Sequence[float]) -> p
     end = base.assign(
         match=FINAL, capability=final.capability, arrived=sound, steps=final.step, episodes=final.episodes
     )
+    end = end.assign(**_limit_columns(final.capability.to_numpy(float), base))
     parts.append(end.assign(displacement=final.displacement, **{name: final[name] for name in OUTCOMES}))
     return pandas.concat(parts, ignore_index=True)
+
+
+def _limit_columns(capability: Array, models: pandas.DataFrame) -> dict[str, Array]:
+    possible = limits(capability, models.attainable.to_numpy(), models.options.to_numpy())
+    columns = {f"{name}_lowest": possible[name][0] for name in OUTCOMES}
+    return columns | {f"{name}_highest": possible[name][1] for name in OUTCOMES}
 
 
 def retained(snapshots: pandas.DataFrame) -> Array:
@@ -69,6 +80,23 @@ def model_half_lives(snapshots: pandas.DataFrame) -> pandas.DataFrame:
     kept = np.where(snapshots.diverged, np.nan, retained(snapshots))
     lives = half_lives(offsets, snapshots.step.to_numpy(float), snapshots.episodes.to_numpy(float), kept)
     return models.assign(half_life=lives)
+
+
+def half_life_table(lives: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
+    """Per arm: the median half-life over models with its interval, and how many never fell to half.
+
+    `lives` is what `model_half_lives` returns. Pre-trained starts only: a model from scratch has no choices to keep.
+    """
+    rows = []
+    for key, group in lives[~lives.start.str.startswith("scratch")].groupby(ARM, sort=True):
+        values = group.half_life[~group.diverged & group.half_life.notna()].to_numpy(float)
+        found = bootstrap_median(values, plan.confidence, plan.resamples, generator(0, f"half-life {key}"))
+        rows.append(
+            dict(zip(ARM, key, strict=True))
+            | {"half_life": found.value, "low": found.low, "high": found.high}
+            | {"never": int(np.isinf(values).sum()), "n": len(values), "diverged": int(group.diverged.sum())}
+        )
+    return pandas.DataFrame(rows, columns=[*ARM, "half_life", "low", "high", "never", "n", "diverged"])
 
 
 def persistence(snapshots: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:

@@ -107,7 +107,7 @@ def course_frame(collected: Collected, organisms: pandas.DataFrame, found: Mappi
     for name in ("setting", "variant", "start", "distance", "seed", "diverged"):
         course[name] = rows[name].to_numpy()
     kept = collected.measurements
-    kept_names = ("organism_id", "step", "agreement_initial_unoverseen", "options")
+    kept_names = ("organism_id", "step", "agreement_initial_unoverseen", "options", "attainable")
     outcomes_found = pandas.DataFrame({name: kept[name].to_numpy() for name in kept_names}).assign(
         measured=True, **{name: np.asarray(found[name]) for name in ("c", "d", "placebo")}
     )

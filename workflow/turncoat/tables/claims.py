@@ -28,8 +28,20 @@ SCHEMA = table_schema(
         field("never_start", "integer", "models", "models of the start that never got there"),
         field("never_reference", "integer", "models", "models of the reference that never got there"),
         field("diverged", "integer", "models", "models that diverged; never averaged in"),
-        field("bound_low", "number", "of the outcome", "lowest mean had all got there", True),
-        field("bound_high", "number", "of the outcome", "highest mean had all got there", True),
+        field(
+            "bound_low",
+            "number",
+            "of the outcome",
+            "lowest possible mean, had all got there",
+            True,
+        ),
+        field(
+            "bound_high",
+            "number",
+            "of the outcome",
+            "highest possible mean, had all got there",
+            True,
+        ),
         field("p", "number", "probability", "two-sided p of no difference", True),
         field(
             "adjusted_p",

@@ -49,8 +49,20 @@ SCHEMA = table_schema(
         field("never_start", "integer", "models", "models of the start that never got there"),
         field("never_reference", "integer", "models", "models of the reference that never got there"),
         field("diverged", "integer", "models", "models that diverged; never averaged in"),
-        field("bound_low", "number", "of the outcome", "lowest mean had all got there", True),
-        field("bound_high", "number", "of the outcome", "highest mean had all got there", True),
+        field(
+            "bound_low",
+            "number",
+            "of the outcome",
+            "lowest possible mean, had all got there",
+            True,
+        ),
+        field(
+            "bound_high",
+            "number",
+            "of the outcome",
+            "highest possible mean, had all got there",
+            True,
+        ),
     ),
 )
 PRIORS = table_schema(
@@ -103,5 +115,24 @@ PERSISTENCE = table_schema(
         field("capability", "number", "share", "mean capability", True),
         field("c", "number", "", "mean C where defined", True),
         field("d", "number", "", "mean D where defined", True),
+    ),
+)
+HALF_LIVES = table_schema(
+    "half_lives",
+    1,
+    ("setting", "variant", "start", "distance"),
+    (
+        *ARM,
+        field(
+            "half_life",
+            "number",
+            "episodes",
+            "median over models of the episodes until half of the unoverseen step-0 choices are lost; infinite: never",
+            True,
+        ),
+        *_INTERVAL,
+        field("never", "integer", "models", "models that keep more than half throughout"),
+        field("n", "integer", "models", "models"),
+        field("diverged", "integer", "models", "models that diverged; left out"),
     ),
 )

@@ -100,8 +100,7 @@ def load_optimizer(path: Path, architecture: Architecture, device: torch.device)
 
 def _split(architecture: Architecture, rows: Tensor) -> dict[str, Tensor]:
     """Cut (..., parameters) into (..., *shape) by parameter name."""
-    sizes = [torch.Size(shape).numel() for shape in architecture.shapes.values()]
-    parts = zip(architecture.shapes.items(), rows.split(sizes, dim=-1), strict=True)
+    parts = zip(architecture.shapes.items(), rows.split(architecture.sizes, dim=-1), strict=True)
     return {name: part.unflatten(-1, shape).contiguous().cpu() for (name, shape), part in parts}
 
 

@@ -59,7 +59,7 @@ def train(
     flat = stack.flat
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
     optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate)
-    gradient = torch.zeros_like(flat)  # its padding stays zero
+    gradient = stack.with_flat(torch.zeros_like(flat))  # its padding stays zero
     beginning = flat.clone()
     kept, checks = snapshot_steps(recipe.steps, recipe.snapshots), check_steps(recipe.steps, recipe.snapshots)
     weights: list[Tensor] = [stack.rows()]
@@ -99,13 +99,13 @@ def train_step(
     recipe: Recipe,
     columns: int,
     optimizer: Optimizer,
-    gradient: Tensor,
+    gradient: Stack,
 ) -> Tensor:
-    """Take one step and return each member's loss before it, (E,); `gradient` (a stack's layout) is overwritten."""
+    """Take one step and return each member's loss before it, (E,); `gradient` is overwritten."""
     trace = forward(stack, batch.inputs.flatten(1, 2), columns)
     loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads)
     backward(stack, trace, output_gradient, gradient)
-    optimizer.step(stack.flat, gradient)
+    optimizer.step(stack.flat, gradient.flat)
     return loss
 
 

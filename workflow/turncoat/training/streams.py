@@ -11,7 +11,7 @@ from turncoat.worlds.episodes import Episodes, best_option, build_inputs, draw_e
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import World
 
-WINDOW = 8  # steps drawn at once; part of the data's definition, so a change draws other episodes
+WINDOW = 16  # steps drawn at once; part of the data's definition, so a change draws other episodes
 
 
 @dataclass(frozen=True)
