@@ -34,7 +34,7 @@ def reference_gradients(stack: Stack, batch: Batch) -> dict[str, torch.Tensor]:
         single = Stack.from_rows(stack.architecture, stack.rows()[[member]].double())
         flat = single.flat.requires_grad_(True)
         output = forward(single.with_flat(flat), batch.inputs[[member]].flatten(1, 2).double()).output
-        scores = output[..., 0].reshape(1, 3, 40)
+        scores = output[:, 0].reshape(1, 3, 40)
         loss = torch.nn.functional.cross_entropy(scores, batch.targets[[member]])
         (gradient,) = torch.autograd.grad(loss, flat)
         for name, part in single.view(gradient).items():
@@ -61,7 +61,7 @@ def test_ledger_equals_autograd_and_the_real_update(activation: str, optimizer: 
         expected = {
             "in": gradients[f"hidden{layer}.weight"].norm(dim=1),
             "bias": gradients[f"hidden{layer}.bias"].abs(),
-            "out": gradients[outgoing].norm(dim=2),
+            "out": gradients[outgoing].norm(dim=1 if outgoing == "readout.weight" else 2),
         }
         for name, value in expected.items():
             found = by_unit(ledger[f"gradient_{name}"])[:, layer - 1]
@@ -71,7 +71,7 @@ def test_ledger_equals_autograd_and_the_real_update(activation: str, optimizer: 
     make_optimizer(optimizer, moved, 0.01, state).step(moved, autograd_gradient(stack, batch))
     change = stack.view(moved - stack.flat)
     found = by_unit(ledger["update_out"])[:, 1]
-    assert found == pytest.approx(change["readout.weight"].double().norm(dim=2).numpy(), rel=1e-3, abs=1e-7)
+    assert found == pytest.approx(change["readout.weight"].double().norm(dim=1).numpy(), rel=1e-3, abs=1e-7)
     found = by_unit(ledger["update_in"])[:, 0]
     assert found == pytest.approx(change["hidden1.weight"].double().norm(dim=1).numpy(), rel=1e-3, abs=1e-7)
     assert ledger["identity_error"].max() < 1e-5

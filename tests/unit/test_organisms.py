@@ -37,7 +37,7 @@ def test_backward_equals_autograd_in_float64(name: str, depth: int, columns: int
     world = make_world()
     stack = double(make_stack(world, [1, 2, 3], name, depth=depth))
     inputs = torch.randn(3, 30, world.input_width, dtype=torch.float64)
-    upstream = torch.randn(3, 30, columns, dtype=torch.float64)
+    upstream = torch.randn(3, columns, 30, dtype=torch.float64)
     gradient = stack.with_flat(torch.full_like(stack.flat, torch.nan))
     gradient.flat[3 * stack.architecture.parameters :] = 0  # padding
     trace = forward(stack, inputs, columns)
@@ -61,7 +61,7 @@ def test_forward_equals_each_network_alone() -> None:
         for layer in ("hidden1", "hidden2"):
             weight, bias = stack.views[f"{layer}.weight"][member], stack.views[f"{layer}.bias"][member]
             hidden = torch.nn.functional.gelu(hidden @ weight + bias)
-        expected = hidden @ stack.views["readout.weight"][member] + stack.views["readout.bias"][member]
+        expected = stack.views["readout.weight"][member] @ hidden.T + stack.views["readout.bias"][member, :, None]
         assert torch.allclose(output[member], expected, atol=1e-12)
 
 

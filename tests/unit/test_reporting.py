@@ -97,6 +97,7 @@ def test_misread_planted_truth_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_numbers_for_people() -> None:
-    assert number(0.123) == "0.12" and number(-0.003) == "\N{MINUS SIGN}0.0030"
-    assert number(float("nan")) == "\N{EN DASH}" and number(0) == "0.00"
-    assert interval(0.1, 0.25) == "[0.10, 0.25]" and interval(float("nan"), 1) == "\N{EN DASH}"
+    assert number(0.1234) == "0.123" and number(-0.003) == "\N{MINUS SIGN}0.003"
+    assert number(float("nan")) == "\N{EN DASH}" and number(0) == "0.000" and number(-0.0001) == "0.000"
+    assert number(float("inf"), 0) == "never"
+    assert interval(0.1, 0.25, 2) == "[0.10, 0.25]" and interval(float("nan"), 1) == "\N{EN DASH}"

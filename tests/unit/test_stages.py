@@ -10,6 +10,8 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.tables.atomic import TableError
@@ -175,6 +177,16 @@ def test_broken_weights_are_refused(trained: Path, tmp_path: Path) -> None:
     ]:
         with pytest.raises(TableError, match=message):
             load_organisms(path, CPU)
+
+
+def test_weights_of_another_shape_are_refused(trained: Path, tmp_path: Path) -> None:
+    tensors = load_file(trained / "child" / "weights.safetensors")
+    with safe_open(trained / "child" / "weights.safetensors", "pt") as file:
+        metadata = file.metadata()
+    tensors["readout.weight"] = tensors["readout.weight"].transpose(2, 3).contiguous()
+    save_file(tensors, tmp_path / "turned.safetensors", metadata=metadata)
+    with pytest.raises(TableError, match=r"readout.weight has shape \(3, 3, 8, 7\), expected \(3, 3, 7, 8\)"):
+        load_organisms(tmp_path / "turned.safetensors", CPU)
 
 
 def test_an_unknown_device_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

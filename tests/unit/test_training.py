@@ -35,10 +35,10 @@ def first_batch(exposure: bool = False, seeds: tuple[int, ...] = (1, 2)) -> Batc
 def test_loss_and_gradient_equal_torch(exposure: bool) -> None:
     batch = first_batch(exposure)
     episodes = batch.signs.shape[1]
-    output = torch.randn(2, 3 * episodes, 7, dtype=torch.float64, requires_grad=True)
+    output = torch.randn(2, 7, 3 * episodes, dtype=torch.float64, requires_grad=True)
     loss, gradient = loss_and_gradient(output.detach(), batch, HEADS)
 
-    shaped = output.reshape(2, 3, episodes, 7)
+    shaped = output.transpose(1, 2).reshape(2, 3, episodes, 7)
     chosen = batch.targets.shape[1]
     expected = torch.nn.functional.cross_entropy(shaped[:, :, :chosen, 0], batch.targets, reduction="none").mean(1)
     for column, name in ((1, "oversight"), (2, "placebo")):
@@ -54,8 +54,8 @@ def test_loss_and_gradient_equal_torch(exposure: bool) -> None:
 
 def test_heads_of_weight_zero_are_not_trained() -> None:
     batch = first_batch()
-    _, gradient = loss_and_gradient(torch.randn(2, 18, 7), batch, {"world": 1.0})
-    assert (gradient[..., 1:3] == 0).all()
+    _, gradient = loss_and_gradient(torch.randn(2, 7, 18), batch, {"world": 1.0})
+    assert (gradient[:, 1:3] == 0).all()
     assert readout_columns({"world": 0.0}, 4) == 2
     assert readout_columns({"world": 0.5}, 4) == 7
     with pytest.raises(ValueError, match="allowed: oversight"):
@@ -217,7 +217,7 @@ def test_update_norm_is_the_last_step_for_sgd() -> None:
     course = train(stack, finetuning_stream(world, [1], objectives, 8, False), recipe, lambda _: torch.zeros(1))
     batch = next(iter(finetuning_stream(world, [1], objectives, 8, False)(0)))
     leaf = before.flat.clone().requires_grad_(True)
-    scores = forward(before.with_flat(leaf), batch.inputs.flatten(1, 2)).output[..., 0].reshape(1, 3, 8)
+    scores = forward(before.with_flat(leaf), batch.inputs.flatten(1, 2)).output[:, 0].reshape(1, 3, 8)
     (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, batch.targets), leaf)
     assert course.update_norm[-1].item() == pytest.approx(0.5 * gradient.norm().item(), rel=1e-4)
 

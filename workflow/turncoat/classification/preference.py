@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 HALVINGS = 6
+CONVERGED = 1e-8  # largest entry of the gradient at which a model's fit is done
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def fit_preferences(features: Tensor, shares: Tensor, ridge: float, steps: int) 
     choice: trained models choose almost surely, and hard choices would separate). Maximised is the mean log
     likelihood less ridge / 2 * |coefficients|^2, which exists and is unique for ridge > 0. Standard errors are those
     of B episodes with one choice each: the root of the diagonal of (B * (information + ridge))^-1. Models whose
-    shares are not finite get NaN. Converged means a gradient below 1e-6. Raises ValueError when ridge <= 0.
+    shares are not finite get NaN. Converged means a gradient below 1e-8. Raises ValueError when ridge <= 0.
     """
     if ridge <= 0:
         raise ValueError(f"evaluation.ridge is {ridge}; it must be above 0, or separable choices have no estimate")
@@ -49,27 +50,27 @@ def fit_preferences(features: Tensor, shares: Tensor, ridge: float, steps: int) 
     target = torch.where(finite[:, None, None], shares, 1 / options).double()
     identity = torch.eye(count, dtype=x.dtype, device=x.device)
     coefficients = x.new_zeros(members, count)
-    value = _objective(x, target, coefficients, ridge)
-    gradient, information = _derivatives(x, target, coefficients, ridge)
+    value, shares_fitted = _evaluate(x, target, coefficients, ridge)
+    gradient, information = _derivatives(x, target, coefficients, shares_fitted, ridge)
     for _ in range(steps):
-        if bool((gradient.abs().amax(1) < 1e-9).all()):
+        if bool((gradient.abs().amax(1) < CONVERGED).all()):
             break
         move = torch.linalg.solve(information + ridge * identity, gradient)
         for _ in range(HALVINGS):
-            tried = _objective(x, target, coefficients + move, ridge)
+            tried, shares_fitted = _evaluate(x, target, coefficients + move, ridge)
             worse = tried < value - 1e-12
             if not bool(worse.any()):
                 break
             move = torch.where(worse[:, None], move / 2, move)
         else:
-            tried = _objective(x, target, coefficients + move, ridge)
+            tried, shares_fitted = _evaluate(x, target, coefficients + move, ridge)
         coefficients, value = coefficients + move, tried
-        gradient, information = _derivatives(x, target, coefficients, ridge)
+        gradient, information = _derivatives(x, target, coefficients, shares_fitted, ridge)
     covariance = torch.linalg.inv(episodes * (information + ridge * identity))
     errors = covariance.diagonal(dim1=1, dim2=2).sqrt()
     log_likelihood = value + ridge / 2 * coefficients.square().sum(1)
     r2 = 1 - log_likelihood / -math.log(options)
-    converged = (gradient.abs().amax(1) < 1e-6) & finite
+    converged = (gradient.abs().amax(1) < CONVERGED) & finite
     missing = ~finite
     return Fit(
         coefficients.masked_fill(missing[:, None], torch.nan),
@@ -79,17 +80,16 @@ def fit_preferences(features: Tensor, shares: Tensor, ridge: float, steps: int) 
     )
 
 
-def _objective(x: Tensor, target: Tensor, coefficients: Tensor, ridge: float) -> Tensor:
-    """Penalised mean log likelihood of each model, (E,)."""
-    utility = torch.einsum("enbk,ek->enb", x, coefficients)
-    log_likelihood = (target * utility.log_softmax(1)).sum(1).mean(1)
-    return log_likelihood - ridge / 2 * coefficients.square().sum(1)
+def _evaluate(x: Tensor, target: Tensor, coefficients: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """Penalised mean log likelihood of each model, (E,), and the choice shares it predicts, (E, N, B)."""
+    log_share = torch.einsum("enbk,ek->enb", x, coefficients).log_softmax(1)
+    log_likelihood = (target * log_share).sum(1).mean(1)
+    return log_likelihood - ridge / 2 * coefficients.square().sum(1), log_share.exp()
 
 
-def _derivatives(x: Tensor, target: Tensor, coefficients: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+def _derivatives(x: Tensor, target: Tensor, coefficients: Tensor, share: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     """Gradient of the objective (E, K), and the mean information of one episode without the ridge (E, K, K)."""
     members, options, episodes, count = x.shape
-    share = torch.einsum("enbk,ek->enb", x, coefficients).softmax(1)
     gradient = torch.einsum("enb,enbk->ek", target - share, x) / episodes - ridge * coefficients
     centred = x - (share.unsqueeze(-1) * x).sum(1, keepdim=True)
     weighted = (share.unsqueeze(-1) * centred).reshape(members, options * episodes, count)

@@ -60,12 +60,12 @@ def unit_ledger(
     layers = []
     for layer in range(1, stack.architecture.depth + 1):
         columns = _activity(stack, trace, layer)
-        behind = [*deltas[1:], output_gradient][layer - 1]
+        behind = [*deltas[1:], output_gradient.transpose(1, 2)][layer - 1]
         columns |= _norms("gradient", stack, gradient.flat, layer)
         columns |= _closed(trace, deltas[layer - 1], behind, layer)
         columns |= _norms("update", stack, warm, layer)
         columns |= _norms("fresh_update", stack, fresh, layer)
-        columns["identity_error"] = _identity_error(trace.values[layer], behind, checked[_outgoing(stack, layer)])
+        columns["identity_error"] = _identity_error(trace.values[layer], behind, _outgoing(stack, checked, layer))
         layers.append(columns)
     return {name: torch.stack([part[name] for part in layers], 1).flatten().cpu().numpy() for name in layers[0]}
 
@@ -86,14 +86,17 @@ def autograd_gradient(stack: Stack, batch: Batch) -> Tensor:
         twin = stack.with_flat(leaf)
         output = forward(twin, batch.inputs.flatten(1, 2)).output
         members, options, episodes, _ = batch.attributes.shape
-        scores = output[..., 0].reshape(members, options, episodes)
+        scores = output[:, 0].reshape(members, options, episodes)
         loss = torch.nn.functional.cross_entropy(scores, batch.targets, reduction="sum") / episodes
         (gradient,) = torch.autograd.grad(loss, leaf)
     return gradient
 
 
-def _outgoing(stack: Stack, layer: int) -> str:
-    return "readout.weight" if layer == stack.architecture.depth else f"hidden{layer + 1}.weight"
+def _outgoing(stack: Stack, parts: Mapping[str, Tensor], layer: int) -> Tensor:
+    """What a stack's parts hold on each unit's outgoing weights, (E, width, units or columns behind)."""
+    if layer == stack.architecture.depth:
+        return parts["readout.weight"].transpose(1, 2)
+    return parts[f"hidden{layer + 1}.weight"]
 
 
 def _activity(stack: Stack, trace: Trace, layer: int) -> dict[str, Tensor]:
@@ -113,7 +116,7 @@ def _norms(name: str, stack: Stack, flat: Tensor, layer: int) -> dict[str, Tenso
     parts = stack.view(flat)
     return {
         f"{name}_in": parts[f"hidden{layer}.weight"].double().norm(dim=1),
-        f"{name}_out": parts[_outgoing(stack, layer)].double().norm(dim=2),
+        f"{name}_out": _outgoing(stack, parts, layer).double().norm(dim=2),
         f"{name}_bias": parts[f"hidden{layer}.bias"].double().abs(),
     }
 

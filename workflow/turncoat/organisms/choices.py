@@ -10,7 +10,7 @@ def option_scores(stack: Stack, inputs: Tensor) -> Tensor:
     """Scores (E, N, B) of the options whose inputs are (E, N, B, F)."""
     members, options, episodes, _ = inputs.shape
     output = forward(stack, inputs.flatten(1, 2)).output
-    return output[..., 0].reshape(members, options, episodes)
+    return output[:, 0].reshape(members, options, episodes)
 
 
 def choices(stack: Stack, inputs: Tensor) -> Tensor:

@@ -49,12 +49,12 @@ class Architecture:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter of one member, weights as (in, out)."""
+        """Name and shape of every parameter of one member: hidden weights (in, out), the readout (out, in)."""
         shapes: dict[str, tuple[int, ...]] = {}
         for layer, inputs in enumerate([self.inputs] + [self.width] * (self.depth - 1), start=1):
             shapes[f"hidden{layer}.weight"] = (inputs, self.width)
             shapes[f"hidden{layer}.bias"] = (self.width,)
-        shapes["readout.weight"] = (self.width, self.outputs)
+        shapes["readout.weight"] = (self.outputs, self.width)
         shapes["readout.bias"] = (self.outputs,)
         return shapes
 
@@ -120,9 +120,9 @@ def initialise(architecture: Architecture, seeds: Sequence[int], input_power: fl
     for row, seed in zip(rows, seeds, strict=True):
         random = generator(seed, "weights")
         start = 0
-        for (name, shape), size in zip(architecture.shapes.items(), architecture.sizes, strict=True):
+        for name, size in zip(architecture.shapes, architecture.sizes, strict=True):
             if name.endswith("weight"):
-                power = input_power if name == "hidden1.weight" else shape[0]
+                power = input_power if name == "hidden1.weight" else architecture.width
                 scale = 1.0 if name == "readout.weight" else gain
                 row[start : start + size] = random.standard_normal(size) * (scale / power**0.5)
             start += size
@@ -131,7 +131,10 @@ def initialise(architecture: Architecture, seeds: Sequence[int], input_power: fl
 
 @dataclass
 class Trace:
-    """What a forward pass leaves: `values[0]` is the input, `values[l]` layer l's h and `before[l - 1]` its z."""
+    """What a forward pass leaves: `values[0]` is the input, `values[l]` layer l's h and `before[l - 1]` its z.
+
+    Those are (E, rows, numbers); `output` is (E, columns, rows): a readout that is narrow this way round costs a sixth.
+    """
 
     values: list[Tensor]
     before: list[Tensor]
@@ -147,26 +150,26 @@ def forward(stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS) -> Trace
         weight, bias = views[f"hidden{layer}.weight"], views[f"hidden{layer}.bias"]
         before.append(torch.baddbmm(bias.unsqueeze(1), values[-1], weight))
         values.append(function(before[-1]))
-    weight, bias = views["readout.weight"][..., :columns], views["readout.bias"][..., :columns]
-    return Trace(values, before, torch.baddbmm(bias.unsqueeze(1), values[-1], weight))
+    weight, bias = views["readout.weight"][:, :columns], views["readout.bias"][:, :columns]
+    return Trace(values, before, torch.baddbmm(bias.unsqueeze(2), weight, values[-1].transpose(1, 2)))
 
 
 def backward(stack: Stack, trace: Trace, output_gradient: Tensor, gradient: Stack) -> list[Tensor]:
     """Write the loss gradient of every parameter into the views of `gradient`.
 
-    `output_gradient` is the loss gradient of the trace's output, (E, rows, columns). Readout columns beyond those
+    `output_gradient` is the loss gradient of the trace's output, (E, columns, rows). Readout columns beyond those
     get zero. Returns the gradients with respect to each hidden layer's z, (E, rows, width), first layer first.
     """
     architecture, views = stack.architecture, stack.views
     pull = activation(architecture.activation).pull
     parts = gradient.views
-    columns = output_gradient.shape[-1]
+    columns = output_gradient.shape[1]
     if columns < architecture.outputs:
         parts["readout.weight"].zero_()
         parts["readout.bias"].zero_()
-    parts["readout.weight"][..., :columns] = trace.values[-1].transpose(1, 2) @ output_gradient
-    parts["readout.bias"][..., :columns] = output_gradient.sum(1)
-    arriving = output_gradient @ views["readout.weight"][..., :columns].transpose(1, 2)
+    parts["readout.weight"][:, :columns] = output_gradient @ trace.values[-1]
+    parts["readout.bias"][:, :columns] = output_gradient.sum(2)
+    arriving = output_gradient.transpose(1, 2) @ views["readout.weight"][:, :columns]
     deltas: list[Tensor] = []
     for layer in range(architecture.depth, 0, -1):
         delta = pull(arriving, trace.before[layer - 1])
