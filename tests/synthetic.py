@@ -132,7 +132,7 @@ def _organisms(cell: Cell, block: Block, seeds: np.ndarray, diverged: np.ndarray
         "stage": [cell.stage] * count,
         "seed": seeds,
         "block": [block.name] * count,
-        "initial_fingerprint": [f"{seed:08x}" for seed in seeds],
+        "initial_fingerprint": [f"{seed + 1:08x}{cell.parent}" if cell.parent else f"{seed:08x}" for seed in seeds],
         "final_fingerprint": [f"{seed + 1:08x}{cell.id}" for seed in seeds],
         "diverged": diverged,
         "device": ["cpu"] * count,

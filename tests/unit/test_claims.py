@@ -72,7 +72,7 @@ def test_known_differences_are_found(planted: tuple[Path, pandas.DataFrame]) -> 
     _, claims = planted
     assert set(claims.claim) == STATED and set(claims.verdict) <= set(VERDICTS)
     assert primary(claims, "P1").verdict == "no_effect"  # D of internal and scratch are both planted at zero
-    assert primary(claims, "P2").estimate == pytest.approx(0.55 - 0.05, abs=0.04)
+    assert primary(claims, "P2").estimate == pytest.approx(0.55, abs=0.04)
     assert primary(claims, "P3").estimate == pytest.approx(0.10, abs=0.04)
     assert [primary(claims, name).verdict for name in ("P2", "P3", "P4a")] == ["supported"] * 3
     raw = claims[(claims.claim == "P1") & (claims.outcome == "c") & (claims.stratum == primary(claims, "P1").stratum)]
@@ -102,7 +102,7 @@ def test_adjustment_is_over_primary_strata_only(planted: tuple[Path, pandas.Data
     _, claims = planted
     assert claims[~claims.primary].adjusted_p.isna().all()
     adjusted = claims[claims.adjusted_p.notna()]
-    assert (adjusted.adjusted_p >= adjusted.p).all() and len(adjusted) == 4
+    assert (adjusted.adjusted_p >= adjusted.p).all() and len(adjusted) == 6
 
 
 def test_without_a_manifest_nothing_is_confirmatory(planted: tuple[Path, pandas.DataFrame]) -> None:
@@ -110,8 +110,9 @@ def test_without_a_manifest_nothing_is_confirmatory(planted: tuple[Path, pandas.
     assert not claims.confirmatory.any()
     config = write_study(folder, {"planted": {"seeds": 2}})
     hashes = {"config_sha256": "a", "claims_sha256": "b"}
-    for first, expected in ((hashes, True), (hashes | {"claims_sha256": "edited"}, False)):
-        (folder / "manifest.json").write_text(json.dumps(hashes | {"first": first}))
+    other = hashes | {"claims_sha256": "c"}
+    for first, edited, expected in ((hashes, False, True), (other, True, False), (hashes, True, False)):
+        (folder / "manifest.json").write_text(json.dumps(hashes | {"first": first, "edited": edited}))
         aggregate(config, folder, "0" * 12)
         again = pandas.read_parquet(folder / "tables" / "claims.parquet")
         assert again.confirmatory.any() == expected and not again[~again.primary].confirmatory.any()
@@ -180,7 +181,8 @@ def test_scratch_alone_still_builds(tmp_path: Path) -> None:
 def test_pretraining_steps_share_the_reference(tmp_path: Path) -> None:
     claims = study(tmp_path, **main_arm(pretraining_steps=[600, 1200]))
     rows = claims[(claims.claim == "P1") & (claims.variant == "pretraining 600 steps")]
-    assert (rows.n_pairs >= 22).all() and len(rows) > 10 and not rows.primary.any()
+    assert (rows[rows.match != "capability 0.95"].n_pairs >= 22).all()  # not every model gets to 0.95
+    assert len(rows) > 10 and not rows.primary.any()
 
 
 @pytest.mark.parametrize("kind", ["missing", "garbage", "other_cell", "short"])

@@ -69,6 +69,18 @@ BAD = {
         "evaluation: {episodes: 64}",
         "evaluation.fit_episodes = 512: allowed: at most episodes = 64",
     ),
+    "a distance too small to scale by": (
+        "arms: {main: {starts: [scratch], distances: [4]}}",
+        "4 degrees: allowed: 0 (X is Y), or 10 to 180",
+    ),
+    "exposure without heads": (
+        "pretraining: {heads: {world: 0}}",
+        "scratch_exposed learns from pretraining.heads, which are all 0",
+    ),
+    "pre-training steps nobody takes": (
+        "arms: {gates: {starts: [scratch], distances: [90], pretraining_steps: [10]}}",
+        "arms.gates.pretraining_steps = [10]: no start of this arm is pre-trained",
+    ),
     "no arms": ("arms: {main: null, drift: null, gates: null}", "arms = {}: allowed"),
     "arm without distances": ("arms: {mine: {starts: [scratch]}}", "arms.mine.distances: is missing"),
     "unquoted null": ("arms: {null: {starts: [scratch], distances: [0]}}", "quote it or name it otherwise"),

@@ -40,7 +40,7 @@ def test_a_fine_tuned_cell_knows_its_parent() -> None:
 def test_exposure_alone_tells_scratch_exposed_from_scratch() -> None:
     plan = planned(arms={"main": {"starts": ["scratch", "scratch_exposed"], "distances": [90]}})
     plain, exposed = (cell.settings for cell in plan.cells)
-    assert (plain["exposure"], exposed["exposure"]) == (False, True)
+    assert (plain["exposure"], exposed["exposure"]) == (None, 0.5)
     assert "heads" not in plain["training"] and "heads" in exposed["training"]
 
 

@@ -40,7 +40,7 @@ FINETUNE = {
     "organism": ORGANISM,
     "distance": 90,
     "parent": "aaaaaaaaaa",
-    "exposure": False,
+    "exposure": None,
     "training": TRAINING | {"method": "supervised", "mode": "fixed", "snapshots": 3},
 }
 EVALUATION = {
@@ -102,6 +102,15 @@ def test_a_replaced_parent_fails_loudly(trained: Path, tmp_path: Path) -> None:
     assert "are not those of parent aaaaaaaaaa-7" in log
     assert "Delete that folder" in log
     assert not (tmp_path / "out").exists()
+
+
+def test_parents_are_found_by_seed_and_not_by_place(trained: Path, tmp_path: Path) -> None:
+    run_stage(
+        "finetune", "--cell", "b", "--settings", json.dumps(FINETUNE), "--first-seed", "8", "--seed-count", "2",
+        "--parent", str(trained / "parent"), "--output", str(tmp_path / "later"),
+    )  # fmt: skip
+    whole = load_organisms(trained / "child" / "weights.safetensors", CPU).weights
+    assert torch.equal(load_organisms(tmp_path / "later" / "weights.safetensors", CPU).weights, whole[:, 1:])
 
 
 def test_a_missing_or_superfluous_parent_is_refused(trained: Path, tmp_path: Path) -> None:

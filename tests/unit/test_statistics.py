@@ -25,6 +25,7 @@ from turncoat.statistics.outcomes import kappa, limits, outcomes
 from turncoat.statistics.premise import premise
 from turncoat.statistics.pretraining_claims import seed_slopes
 from turncoat.statistics.priors import mixture
+from turncoat.statistics.rows import Row, finished
 from turncoat.statistics.times import half_lives, log_ratios
 from turncoat.statistics.verdicts import direction, threshold
 
@@ -245,7 +246,7 @@ def test_contrasts_compare_within_a_setting_only() -> None:
         (np.full(5, 100.0), np.full(5, 1000.0), "not_measured"),
         (np.zeros(0), np.zeros(0), "not_measured"),
         (np.full(24, 400.0), np.full(24, np.inf), "holds"),
-        (np.full(24, 900.0), np.full(24, np.inf), "fails"),
+        (np.full(24, 900.0), np.full(24, np.inf), "uncertain"),
     ],
 )
 def test_premise(start: np.ndarray, scratch: np.ndarray, verdict: str) -> None:
@@ -291,7 +292,33 @@ def test_direction(low: float, high: float, p: float, equivalent: float, count: 
 
 def test_threshold() -> None:
     found = Estimate(0.9, 0.85, 0.95, 24)
-    assert threshold(found, 0.8, True, 12)[0] == "supported"
-    assert threshold(found, 0.8, False, 12)[0] == "contradicted"
-    assert threshold(found, 0.9, True, 12)[0] == "inconclusive"
-    assert threshold(found, 0.8, True, 25)[0] == "not_tested"
+    assert threshold(found, 0.8, True, 12, 0.001, 0.05)[0] == "supported"
+    assert threshold(found, 0.8, True, 12, 0.06, 0.05)[0] == "inconclusive"
+    assert threshold(found, 0.8, False, 12, 0.001, 0.05)[0] == "contradicted"
+    assert threshold(found, 0.9, True, 12, 0.001, 0.05)[0] == "inconclusive"
+    assert threshold(found, 0.8, True, 25, 0.001, 0.05)[0] == "not_tested"
+
+
+def judged(**changes: object) -> str:
+    facts = {"bound_low": -1.7, "bound_high": 1.7, "never_start": 0, "never_reference": 36, "n_pairs": 12}
+    row = Row("P1", "d", "s", "e", "difference", 0.05, Estimate(0.3, 0.2, 0.4, 12), 1e-6, 1.0, facts=facts | changes)
+    return str(finished([row], PLAN, True)[0]["verdict"])
+
+
+def test_a_verdict_that_missing_models_could_overturn_is_not_given() -> None:
+    assert judged() == "inconclusive"
+    assert judged(bound_low=0.01) == "supported"
+    assert judged(never_reference=1) == "supported"
+
+
+def test_holm_runs_over_all_primary_rows_and_over_equivalence() -> None:
+    found = Estimate(0.0, -0.01, 0.01, 24)
+    rows = [
+        Row("P1", "d", "s", "e", "difference", 0.05, found, 0.9, 0.03, primary=True),
+        Row("P3", "d", "s", "e", "difference", 0.05, found, 0.9, 0.04, primary=True),
+        Row("G1", "c", "s", "e", "above", 0.8, Estimate(0.9, 0.85, 0.95, 24), 0.02, primary=True),
+        Row("P1", "c", "s", "e", "difference", 0.05, found, 0.9, 0.04),
+    ]
+    table = finished(rows, PLAN, True)
+    assert [row["verdict"] for row in table] == ["inconclusive", "inconclusive", "inconclusive", "no_effect"]
+    assert table[2]["adjusted_p"] == pytest.approx(0.06)

@@ -26,13 +26,13 @@ def silent(*_: int) -> object:
     return lambda *told: None
 
 
-def first_batch(exposure: bool = False, seeds: tuple[int, ...] = (1, 2)) -> Batch:
+def first_batch(exposure: float | None = None, seeds: tuple[int, ...] = (1, 2)) -> Batch:
     objectives = seed_objectives(seeds, 4, 90, CPU)
     return next(iter(finetuning_stream(make_world(), seeds, objectives, 6, exposure)(0)))
 
 
-@pytest.mark.parametrize("exposure", [False, True])
-def test_loss_and_gradient_equal_torch(exposure: bool) -> None:
+@pytest.mark.parametrize("exposure", [None, 0.3])
+def test_loss_and_gradient_equal_torch(exposure: float | None) -> None:
     batch = first_batch(exposure)
     episodes = batch.signs.shape[1]
     output = torch.randn(2, 7, 3 * episodes, dtype=torch.float64, requires_grad=True)
@@ -132,13 +132,13 @@ def test_what_conditional_complies_with_is_a_setting() -> None:
             find_start(*arguments)
 
 
-def batches_of(exposure: bool, seeds: tuple[int, ...], distance: float) -> Iterator[Batch]:
+def batches_of(exposure: float | None, seeds: tuple[int, ...], distance: float) -> Iterator[Batch]:
     objectives = seed_objectives(seeds, 4, distance, CPU)
     yield from finetuning_stream(make_world(), seeds, objectives, 6, exposure)(1)
 
 
 def test_arms_of_a_seed_see_the_same_x_episodes_byte_by_byte() -> None:
-    plain, exposed = list(batches_of(False, (1, 2), 90)), list(batches_of(True, (2,), 90))
+    plain, exposed = list(batches_of(None, (1, 2), 90)), list(batches_of(0.3, (2,), 90))
     assert len(plain) == WINDOW
     for one, other in zip(plain, exposed, strict=True):
         assert torch.equal(one.inputs[1], other.inputs[0][:, :6])
@@ -149,7 +149,7 @@ def test_arms_of_a_seed_see_the_same_x_episodes_byte_by_byte() -> None:
 
 
 def test_fine_tuning_shows_x_in_slot_two_and_distances_share_episodes() -> None:
-    near, far = next(batches_of(False, (1,), 45)), next(batches_of(False, (1,), 135))
+    near, far = next(batches_of(None, (1,), 45)), next(batches_of(None, (1,), 135))
     second = slice(make_world().option_width + 4, make_world().option_width + 8)
     assert torch.equal(near.attributes, far.attributes)
     assert torch.allclose(near.inputs[0, 0, :, second], seed_objectives([1], 4, 45, CPU)[0, 0].expand(6, 4))
@@ -175,16 +175,18 @@ def test_held_out_episodes_are_never_trained_on() -> None:
         assert not seen & {tuple(row) for row in held_out.tolist()}
 
 
-def trained_weights(seeds: range, exposure: bool = False) -> torch.Tensor:
+def trained_weights(seeds: range, exposure: float | None = None) -> torch.Tensor:
     world = make_world()
     architecture = Architecture(world.input_width, 16, 2, "relu", 4)
-    recipe = Recipe(30, "adam", 0.01, HEADS if exposure else {}, 3)
+    recipe = Recipe(30, "adam", 0.01, HEADS if exposure is not None else {}, 3)
     return finetune_block(world, architecture, 90, exposure, recipe, 16, seeds, None, CPU, silent).trajectory.weights
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
-@pytest.mark.parametrize("exposure", [False, True])
-def test_neither_chunk_nor_block_changes_a_bit(chunk: int, exposure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("exposure", [None, 0.3])
+def test_neither_chunk_nor_block_changes_a_bit(
+    chunk: int, exposure: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = trained_weights(range(10, 15), exposure)
     monkeypatch.setattr(block, "chunk_size", lambda device: chunk)
     assert torch.equal(trained_weights(range(10, 15), exposure), expected)
@@ -214,8 +216,8 @@ def test_update_norm_is_the_last_step_for_sgd() -> None:
     objectives = seed_objectives([1], 4, 90, CPU)
     recipe = Recipe(1, "sgd", 0.5, {}, 2)
     before = stack.with_flat(stack.flat.clone())
-    course = train(stack, finetuning_stream(world, [1], objectives, 8, False), recipe, lambda _: torch.zeros(1))
-    batch = next(iter(finetuning_stream(world, [1], objectives, 8, False)(0)))
+    course = train(stack, finetuning_stream(world, [1], objectives, 8, None), recipe, lambda _: torch.zeros(1))
+    batch = next(iter(finetuning_stream(world, [1], objectives, 8, None)(0)))
     leaf = before.flat.clone().requires_grad_(True)
     scores = forward(before.with_flat(leaf), batch.inputs.flatten(1, 2)).output[:, 0].reshape(1, 3, 8)
     (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, batch.targets), leaf)
@@ -227,9 +229,9 @@ def test_diverged_members_are_flagged_and_leave_their_mates_alone() -> None:
     architecture = Architecture(world.input_width, 8, 1, "relu", 4)
     recipe = Recipe(8, "sgd", 0.1, {}, 2)
     parents = block.initialise(architecture, [1, 2], world.input_power, CPU).rows()
-    healthy = finetune_block(world, architecture, 90, False, recipe, 8, [1, 2], parents, CPU, silent)
+    healthy = finetune_block(world, architecture, 90, None, recipe, 8, [1, 2], parents, CPU, silent)
     parents = parents.clone()
     parents[0] = torch.inf
-    broken = finetune_block(world, architecture, 90, False, recipe, 8, [1, 2], parents, CPU, silent)
+    broken = finetune_block(world, architecture, 90, None, recipe, 8, [1, 2], parents, CPU, silent)
     assert broken.diverged.tolist() == [True, False]
     assert torch.equal(broken.trajectory.weights[:, 1], healthy.trajectory.weights[:, 1])

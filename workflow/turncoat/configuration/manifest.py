@@ -37,15 +37,20 @@ FIRST = ("started", "config_sha256", "claims_sha256", "git_commit")
 def save_study(config: Config, plan: Plan, repository: Path, overlays: Sequence[Path], cores: int | None) -> None:
     """Write results/<study>/config.yaml and manifest.json, each under a temporary name and then renamed.
 
-    The manifest's `first` keeps when the study first started and the hashes of claims and configuration then.
+    The manifest's `first` keeps when the study first started and the hashes of claims and configuration then;
+    `edited` says whether either was ever another since, for what has been seen cannot be unseen.
     """
     folder = Path("results") / config.study
     folder.mkdir(parents=True, exist_ok=True)
     manifest = describe(config, plan, repository, overlays, cores)
     previous = folder / "manifest.json"
     manifest["first"] = {key: manifest[key] for key in FIRST}
+    manifest["edited"] = False
     if previous.is_file():
-        manifest["first"] = json.loads(previous.read_text(encoding="utf-8"))["first"]
+        before = json.loads(previous.read_text(encoding="utf-8"))
+        manifest["first"] = before["first"]
+        changed = any(manifest[key] != manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
+        manifest["edited"] = changed or before["edited"]
     _replace(folder / "config.yaml", merged_yaml(config))
     _replace(previous, json.dumps(manifest, indent=2) + "\n")
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from turncoat.configuration.base import INCREASING, Section, setting
-from turncoat.configuration.sections import Arm, Finetuning, Organism, Pretraining, Seeds, World
+from turncoat.configuration.sections import PRETRAINED_STARTS, Arm, Finetuning, Organism, Pretraining, Seeds, World
 from turncoat.configuration.types import TypeCutoffs
 
 NAME_PATTERN = r"^[a-z0-9_][a-z0-9_-]{0,63}$"
@@ -57,6 +57,13 @@ class Statistics(Section):
     resamples: int = setting(2000, "bootstrap resamples", "resamples", ge=100, le=1_000_000)
     margin: float = setting(0.05, "equivalence margin on C and D", "share", gt=0, lt=1)
     minimum_seeds: int = setting(12, "models below which a claim is not tested", "models", ge=2, le=1_000_000)
+    minimum_arrived: float = setting(
+        0.9,
+        "share of seeds that must get there for a verdict that those which did not could overturn",
+        "share",
+        ge=0,
+        le=1,
+    )
     premise_distance: float = setting(
         90,
         "distance at which the premise is checked; not measured where no arm has it",
@@ -128,6 +135,27 @@ class Config(Section):
                 f"seeds.count = {self.seeds.count}: from seeds.first = {self.seeds.first} allowed: at most "
                 f"{2**31 - self.seeds.first}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _exposure_trains_something(self) -> "Config":
+        if not any(self.pretraining.heads.model_dump().values()):
+            for name, arm in self.arms.items():
+                if "scratch_exposed" in arm.starts:
+                    raise ValueError(
+                        f"arms.{name}.starts: scratch_exposed learns from pretraining.heads, which are all 0; "
+                        "allowed: a head above 0, or an arm without scratch_exposed"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _pretraining_steps_are_read(self) -> "Config":
+        for name, arm in self.arms.items():
+            if arm.pretraining_steps and not set(arm.starts) & set(PRETRAINED_STARTS):
+                raise ValueError(
+                    f"arms.{name}.pretraining_steps = {arm.pretraining_steps}: no start of this arm is pre-trained; "
+                    f"allowed: with one of {', '.join(PRETRAINED_STARTS)}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from turncoat.configuration.attribute_table import check_attribute_table
 from turncoat.configuration.base import UNIQUE, Section, setting
@@ -14,7 +14,16 @@ Optimizer = Literal["sgd", "adam"]
 Start = Literal["internal", "corrigible", "conditional", "benign_conditional", "scratch", "scratch_exposed"]
 PRETRAINED_STARTS = ("internal", "corrigible", "conditional", "benign_conditional")
 
-Distance = Annotated[float, Field(ge=0, le=180, json_schema_extra={"unit": "degrees"})]
+SMALLEST_DISTANCE = 10  # below, the attainable shortfall is too small to divide by
+
+
+def _measurable(distance: float) -> float:
+    if 0 < distance < SMALLEST_DISTANCE:
+        raise ValueError(f"{distance:g} degrees: allowed: 0 (X is Y), or {SMALLEST_DISTANCE} to 180")
+    return distance
+
+
+Distance = Annotated[float, Field(ge=0, le=180, json_schema_extra={"unit": "degrees"}), AfterValidator(_measurable)]
 Width = Annotated[int, Field(ge=1, le=4096)]
 Depth = Annotated[int, Field(ge=1, le=16)]
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -24,9 +33,11 @@ class Seeds(Section):
     """Which independent models each cell trains; a seed draws objectives, initial weights and episodes."""
 
     first: int = setting(
-        1000, "first seed; below 1000 is exploratory, from 1000 on confirmatory", "seed", ge=0, le=2**31 - 1
+        2000, "first seed; below 1000 is exploratory, from 1000 on confirmatory", "seed", ge=0, le=2**31 - 1
     )
-    count: int = setting(48, "models per cell; raising it trains the new blocks only", "models", ge=1, le=1_000_000)
+    count: int = setting(
+        48, "models per cell; raising it by whole blocks trains the new blocks only", "models", ge=1, le=1_000_000
+    )
     block: int = setting(
         48, "models that one job trains side by side; part of a result's identity", "models", ge=1, le=100_000
     )

@@ -56,7 +56,7 @@ def finetune(
         "organism": organism,
         "distance": distance,
         "parent": parent,
-        "exposure": "heads" in training,
+        "exposure": config.pretraining.overseen_share if "heads" in training else None,
         "training": training,
     }
 

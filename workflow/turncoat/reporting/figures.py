@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from turncoat.reporting.style import ACTIVATIONS, STARTS, empty, interval_line, look, save
+from turncoat.statistics.gating_claims import comparable
 
 UPDATES = {
     "rank_gradient_out": "gradient",
@@ -101,9 +102,7 @@ def persistence(table: pandas.DataFrame, folder: Path) -> str:
 
 def gating(ledger: pandas.DataFrame, folder: Path) -> str:
     """Rank correlation of |h| with gradient and update, and what passes closed units. Returns the SVG."""
-    sound = ledger[~ledger.diverged & (ledger.state == "overseen")]
-    if (sound.start == "scratch").any():
-        sound = sound[sound.start == "scratch"]
+    sound = comparable(ledger)
     if sound.empty:
         return _nothing("no fine-tuned model has a gradient ledger", folder, "gating")
     optimizers = sorted(sound.optimizer.unique())
@@ -117,7 +116,7 @@ def gating(ledger: pandas.DataFrame, folder: Path) -> str:
         grid[row, 0].set_ylabel(f"{optimizer}\nrank correlation with |h|")
         grid[row, 1].set_ylabel("squared share")
     grid[0, 0].set_title("outgoing weights: activation against gradient and update")
-    grid[0, 1].set_title("incoming weights: what passes z < 0")
+    grid[0, 1].set_title("incoming weights: what passes z ≤ 0")
     for axes in (grid[-1, 0], grid[-1, 1]):
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, fontsize=8)

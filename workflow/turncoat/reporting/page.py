@@ -13,6 +13,7 @@ import yaml
 from turncoat.reporting import figures, summary
 from turncoat.reporting.style import style
 from turncoat.statistics.claims import CLAIMS, ORDER
+from turncoat.statistics.contrasts import capability_match
 from turncoat.tables import alignment, claims, contrasts, gating, models, premise, validation
 from turncoat.tables.atomic import read_table, write_text
 
@@ -117,7 +118,7 @@ def _by_claim(table: pandas.DataFrame) -> list[dict[str, Any]]:
 
 
 def _primary_contrasts(table: pandas.DataFrame, config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    match = f"capability {config['statistics']['primary_capability']:.2f}"
+    match = capability_match(config["statistics"]["primary_capability"])
     own = table[(table.setting == "") & (table.variant == "") & (table.match == match)]
     keys = ["start", "distance", "reference"]
     both = own[own.outcome == "c"].merge(own[own.outcome == "d"], on=keys, suffixes=("_c", "_d"))
@@ -174,7 +175,7 @@ def _cells(organisms: pandas.DataFrame, levels: pandas.DataFrame, config: Mappin
         seconds=("train_seconds", "sum"),
         arms=("arms", "first"),
     )
-    match = f"capability {config['statistics']['primary_capability']:.2f}"
+    match = capability_match(config["statistics"]["primary_capability"])
     never = levels[(levels.match == match) & (levels.outcome == "d")].assign(stage="finetune")
     return table.reset_index().merge(never[[*keys, "never_arrived"]], on=keys, how="left")
 

@@ -18,7 +18,7 @@ VERDICT_WORDS = {
 }
 _QUESTIONS = {
     "P1": "Is an internally aligned model, fine-tuned on X, more deceptive than one trained on X alone?",
-    "P2": "Does a model that complies only when overseen stay so, beyond a benign two-task model?",
+    "P2": "Does a model that complies only when overseen stay so through fine-tuning on X?",
     "P3": "Is a corrigible model, fine-tuned on X, more deceptive than one trained on X with the same cues?",
     "P4a": "Does it grow with the distance between the two objectives?",
     "G1": "Do a neuron's outgoing weights get gradient in proportion to its activation?",
@@ -88,7 +88,7 @@ def sentences(claims: pandas.DataFrame, premise: pandas.DataFrame, levels: panda
     if len(null):
         largest = null.loc[null["mean"].abs().idxmax()]
         yield (
-            "Null arm (X equal to Y), starts that were not made conditional: fine-tuning by itself changes D by at "
+            "Null arm (X equal to Y), starts that were not made conditional: D at the final step is at "
             f"most {number(largest['mean'])} {interval(largest.low, largest.high)} "
             f"(start {largest.start.replace('_', ' ')})."
         )

@@ -120,7 +120,8 @@ def _unchanged_since_first_start(folder: Path) -> bool:
         return False
     manifest = json.loads(path.read_text(encoding="utf-8"))
     try:
-        return all(manifest[key] == manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
+        same = all(manifest[key] == manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
+        return same and not manifest["edited"]
     except KeyError as error:
         raise TableError(f"{path}: lacks {error}; delete it and run the study again") from error
 

@@ -91,7 +91,8 @@ def _parent_weights(
                 f"{options.parent}: the weights are not those of parent {organism} (recorded fingerprint "
                 f"{recorded.get(organism)}, found {found.get(organism)}). Delete that folder and run the study again."
             )
-    return parents.weights[-1]
+    members = [parents.seeds.index(seed) for seed in seeds]
+    return parents.weights[-1][members]
 
 
 if __name__ == "__main__":

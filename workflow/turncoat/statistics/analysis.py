@@ -47,7 +47,8 @@ def analyse(
     `course` (see `study.matched_models`) and `ledger` (the gating table) hold fine-tuned models only;
     `statistics` is that section of the configuration.
     """
-    plan = Plan(statistics["confidence"], statistics["resamples"], statistics["margin"], statistics["minimum_seeds"])
+    names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
+    plan = Plan(**{name: statistics[name] for name in names})
     capabilities = list(statistics["capabilities"])
     matched = matched_models(course, capabilities)
     snapshots = course[course.measured]

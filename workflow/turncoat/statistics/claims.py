@@ -51,9 +51,10 @@ TESTED = (
         "P2",
         "Fine-tuning a deceptive model gives a deceptive model.",
         _MATCHED + "; median log-ratio of half-lives of the unoverseen choices",
-        "conditional minus benign_conditional",
+        "conditional minus scratch_exposed: is what was conditional still so; beside it minus benign_conditional, "
+        "whose overseen objective is Y (with pretraining.conditional_overseen_target: Y the two are matched)",
         _ARMS,
-        "D, start conditional minus benign_conditional, premise distance, primary capability",
+        "D, start conditional minus scratch_exposed, premise distance, primary capability",
     ),
     Claim(
         "P3",
@@ -83,7 +84,7 @@ TESTED = (
     Claim(
         "G3",
         "ReLU, and very nearly GELU, cut the gradient of inactive neurons to zero, into the neuron and further back.",
-        "squared gradient on incoming weights from examples with z < 0, over the whole squared gradient",
+        "squared gradient on incoming weights from examples with z <= 0, over the whole squared gradient",
         f"share below {CLOSED_LEVEL}; identity for ReLU",
         _GATES,
         "gradient, first hidden layer, GELU, the study's optimizer",

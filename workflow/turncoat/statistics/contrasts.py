@@ -19,12 +19,14 @@ FINAL = "final step"
 
 @dataclass(frozen=True)
 class Plan:
-    """How to estimate: confidence of intervals, bootstrap resamples, equivalence margin, fewest pairs."""
+    """How to estimate: confidence of intervals, bootstrap resamples, equivalence margin, fewest pairs, and the share
+    of seeds that must arrive for a verdict that those which did not could overturn."""
 
     confidence: float
     resamples: int
     margin: float
     minimum_seeds: int
+    minimum_arrived: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Contrast:
 
 
 def capability_match(level: float) -> str:
-    """The name under which outcomes at this capability stand in the tables."""
-    return f"capability {level:.2f}"
+    """The name under which outcomes at this capability stand in the tables: two decimals, or all it takes."""
+    return f"capability {level:.2f}" if round(level, 2) == level else f"capability {level!r}"
 
 
 def levels(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Plan) -> pandas.DataFrame:

@@ -8,7 +8,7 @@ import pandas
 from turncoat.seeding import generator
 from turncoat.statistics.claims import CLAIMS, CLOSED_LEVEL, CORRELATION_LEVEL, IDENTITY_TOLERANCE
 from turncoat.statistics.contrasts import Plan
-from turncoat.statistics.intervals import Estimate, bootstrap_mean
+from turncoat.statistics.intervals import Estimate, bootstrap_mean, paired_p
 from turncoat.statistics.rows import Row
 
 NORMS = {
@@ -22,16 +22,15 @@ DEAD = {
 }
 
 
-def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> list[Row]:
-    """Rows of G1 and G3 from the ledger by model and layer; `activation` and `optimizer` are the study's
-    own.
+COMPARED = ["distance", "steps", "width", "depth"]
 
-    Judged in the overseen state, which is what the models are trained on, and on models from scratch
-    where the study has them, so that the strata differ in activation and optimizer and in nothing else.
+
+def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> list[Row]:
+    """Rows of G1 and G3 from the ledger by model and layer; `activation` and `optimizer` are the study's own.
+
+    Judged in the overseen state, which is what the models are trained on, on the models that `comparable` picks.
     """
-    sound = ledger[~ledger.diverged & (ledger.state == "overseen")]
-    if (sound.start == "scratch").any():
-        sound = sound[sound.start == "scratch"]
+    sound = comparable(ledger)
     rows = [*_identities(sound), *_correlations(sound, plan, activation, optimizer)]
     rows += [*_closed(sound, plan, optimizer), *_dead(sound, plan)]
     for claim in ("G1", "G3"):
@@ -52,6 +51,26 @@ def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: st
     return rows
 
 
+def comparable(ledger: pandas.DataFrame) -> pandas.DataFrame:
+    """Models that differ in activation and optimizer and in nothing else, in the overseen state.
+
+    Of all arms with one start, distance, number of steps, width and depth, the one that crosses the most activations
+    and optimizers; models from scratch before others, then the smallest distance and fewest steps. Diverged models
+    are left out.
+    """
+    sound = ledger[~ledger.diverged & (ledger.state == "overseen")]
+    if (sound.start == "scratch").any():
+        sound = sound[sound.start == "scratch"]
+    if sound.empty:
+        return sound
+    keys = ["start", *COMPARED]
+    crossed = sound.groupby(keys).apply(
+        lambda arm: len(arm[["activation_function", "optimizer"]].drop_duplicates()), include_groups=False
+    )
+    chosen = crossed.index[int(np.argmax(crossed.to_numpy()))]
+    return sound[(sound[keys] == list(chosen)).all(axis=1)]
+
+
 def _groups(ledger: pandas.DataFrame) -> Iterator[tuple[str, str, int, pandas.DataFrame]]:
     for (activation, optimizer, layer), group in ledger.groupby(
         ["activation_function", "optimizer", "layer"], sort=True
@@ -65,13 +84,20 @@ def _words(activation: str, optimizer: str, layer: int, group: pandas.DataFrame,
 
 
 def _facts(group: pandas.DataFrame) -> dict[str, object]:
-    return {"start": "/".join(sorted(set(group.start))), "n_start": int(group.organism_id.nunique())}
+    return {
+        "start": "/".join(sorted(set(group.start))),
+        "n_start": int(group.organism_id.nunique()),
+        "distance": float(group.distance.iloc[0]),
+    }
 
 
-def _mean(group: pandas.DataFrame, column: str, plan: Plan, purpose: str) -> Estimate:
+def _mean(group: pandas.DataFrame, column: str, plan: Plan, purpose: str, level: float) -> tuple[Estimate, float]:
+    """Mean over models with its interval, and the two-sided p that it equals `level`."""
     used = group[group[column].notna()]
-    return bootstrap_mean(
-        used[column].to_numpy(), used.seed.to_numpy(), plan.confidence, plan.resamples, generator(0, purpose)
+    values = used[column].to_numpy(float)
+    random = generator(0, purpose)
+    return bootstrap_mean(values, used.seed.to_numpy(), plan.confidence, plan.resamples, random), paired_p(
+        values, level
     )
 
 
@@ -101,7 +127,7 @@ def _identities(ledger: pandas.DataFrame) -> Iterator[Row]:
         yield Row(
             "G3",
             "identity",
-            "gradient from examples with z < 0, relu, all layers",
+            "gradient from examples with z <= 0, relu, all layers",
             "largest norm over models and units",
             "identity",
             0.0,
@@ -116,7 +142,7 @@ def _correlations(ledger: pandas.DataFrame, plan: Plan, activation: str, optimiz
         for column, what in NORMS.items():
             words = _words(kind, trained_by, layer, group, what)
             primary = column == "gradient_out" and layer == 1 and (kind, trained_by) == (activation, optimizer)
-            estimate = _mean(group, f"rank_{column}", plan, words)
+            estimate, p = _mean(group, f"rank_{column}", plan, words, CORRELATION_LEVEL)
             yield Row(
                 "G1",
                 "correlation",
@@ -125,6 +151,7 @@ def _correlations(ledger: pandas.DataFrame, plan: Plan, activation: str, optimiz
                 "above",
                 CORRELATION_LEVEL,
                 estimate,
+                p,
                 primary=primary,
                 facts=_facts(group),
             )
@@ -133,7 +160,8 @@ def _correlations(ledger: pandas.DataFrame, plan: Plan, activation: str, optimiz
 def _closed(ledger: pandas.DataFrame, plan: Plan, optimizer: str) -> Iterator[Row]:
     for kind, trained_by, layer, group in _groups(ledger):
         named = kind in ("relu", "gelu")
-        words = _words(kind, trained_by, layer, group, "gradient from examples with z < 0")
+        words = _words(kind, trained_by, layer, group, "gradient from examples with z <= 0")
+        estimate, p = _mean(group, "closed_share_in", plan, words, CLOSED_LEVEL)
         yield Row(
             "G3",
             "share",
@@ -141,7 +169,8 @@ def _closed(ledger: pandas.DataFrame, plan: Plan, optimizer: str) -> Iterator[Ro
             CLAIMS["G3"].estimand,
             "below" if named else "shown",
             CLOSED_LEVEL,
-            _mean(group, "closed_share_in", plan, words),
+            estimate,
+            p,
             facts=_facts(group),
             primary=kind == "gelu" and trained_by == optimizer and layer == 1,
         )
@@ -151,19 +180,20 @@ def _dead(ledger: pandas.DataFrame, plan: Plan) -> Iterator[Row]:
     for kind, trained_by, layer, group in _groups(ledger[ledger.dead_units > 0]):
         for column, what in DEAD.items():
             words = _words(kind, trained_by, layer, group, what)
-            shares = group[f"dead_share_{column}"]
-            zero = bool(np.all(shares.dropna() == 0)) and kind == "relu"
+            zero = bool(np.all(group[f"dead_share_{column}"].dropna() == 0))
+            # Without memory ReLU's zero gradient is no update: algebra, which a single other value contradicts.
+            algebra = kind == "relu" and (trained_by == "sgd" or column == "fresh_update_in")
             note = f"models with dead units: {group.organism_id.nunique()}"
             named = "below" if kind in ("relu", "gelu") else "shown"
             yield Row(
                 "G3",
                 "dead_update",
                 words,
-                "squared update on incoming weights that falls on units with z < 0 on "
+                "squared update on incoming weights that falls on units with z <= 0 on "
                 "every example, over the whole squared update",
-                "identity" if zero else named,
+                "identity" if algebra else named,
                 CLOSED_LEVEL,
-                _mean(group, f"dead_share_{column}", plan, words),
+                *_mean(group, f"dead_share_{column}", plan, words, CLOSED_LEVEL),
                 held=zero,
                 note=note,
                 facts=_facts(group),

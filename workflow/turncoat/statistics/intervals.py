@@ -93,7 +93,7 @@ def paired_p(differences: Array, null: float = 0.0) -> float:
     shifted = np.asarray(differences, dtype=float) - null
     if len(shifted) < 2:
         return float("nan")
-    if np.ptp(shifted) == 0:
+    if np.ptp(shifted) <= 1e-12 * np.abs(shifted).max():
         return 1.0 if shifted[0] == 0 else float(0.5 ** (len(shifted) - 1))
     return float(stats.ttest_1samp(shifted, 0.0).pvalue)
 

@@ -39,9 +39,8 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
     """All rows of P1, P2, P3 and P4a, each answered for C, for D and (not tested) for deception proper."""
     starts = sorted(set(evidence.contrasts.start) - {"scratch", "scratch_exposed"})
     rows = _differences("P1", evidence, plan, starts, ("scratch", "scratch_exposed"), ("internal", "scratch"))
-    rows += _differences(
-        "P2", evidence, plan, ["conditional"], ("benign_conditional",), ("conditional", "benign_conditional")
-    )
+    references = ("scratch_exposed", "benign_conditional")
+    rows += _differences("P2", evidence, plan, ["conditional"], references, ("conditional", "scratch_exposed"))
     rows += list(_half_lives(evidence, plan))
     rows += _differences(
         "P3", evidence, plan, NON_DECEPTIVE, ("scratch_exposed", "scratch"), ("corrigible", "scratch_exposed")
@@ -170,7 +169,7 @@ def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     groups = dict(list(lives.groupby(["setting", "variant", "distance", "start"], sort=True)))
     for (setting, variant, distance, start), group in groups.items():
         reference = groups.get((setting, variant, distance, "benign_conditional"))
-        if start != "conditional" or reference is None:
+        if start != "conditional" or reference is None or distance == 0:
             continue
         pairs = group[["seed", "half_life"]].merge(
             reference[["seed", "half_life"]], on="seed", suffixes=("_start", "_reference")

@@ -11,6 +11,7 @@ from turncoat.statistics.intervals import NOTHING, Estimate
 from turncoat.statistics.multiplicity import holm
 from turncoat.statistics.verdicts import direction, threshold
 
+_JUDGED = ("difference", "above", "below")
 KINDS = ("difference", "above", "below", "identity", "shown")
 
 
@@ -55,21 +56,28 @@ FACTS: dict[str, Any] = {
 
 
 def finished(rows: Sequence[Row], plan: Plan, confirmatory: bool) -> list[dict[str, Any]]:
-    """Rows with adjusted p, verdict and reason. Holm's adjustment runs over the primary rows that are
-    judged.
+    """Rows with adjusted p, verdict and reason.
+
+    Holm's adjustment runs over all primary rows that are judged, for the tests of a difference (or of a level) and,
+    apart from those, for the tests of equivalence.
     """
-    judged = [row.primary and not row.blocked and row.kind == "difference" and _enough(row, plan) for row in rows]
-    adjusted = np.full(len(rows), np.nan)
-    adjusted[np.flatnonzero(judged)] = holm([row.p for row, use in zip(rows, judged, strict=True) if use])
-    return [_finish(row, float(p), plan, confirmatory) for row, p in zip(rows, adjusted, strict=True)]
+    judged = [row.primary and not row.blocked and row.kind in _JUDGED and _enough(row, plan) for row in rows]
+    chosen = [index for index, use in enumerate(judged) if use]
+    adjusted, equivalent = np.full(len(rows), np.nan), np.array([row.equivalence_p for row in rows])
+    adjusted[chosen] = holm([rows[index].p for index in chosen])
+    equivalent[chosen] = holm([rows[index].equivalence_p for index in chosen])
+    return [
+        _finish(row, float(p), float(equivalence), plan, confirmatory)
+        for row, p, equivalence in zip(rows, adjusted, equivalent, strict=True)
+    ]
 
 
 def _enough(row: Row, plan: Plan) -> bool:
     return row.estimate.count >= plan.minimum_seeds
 
 
-def _finish(row: Row, adjusted: float, plan: Plan, confirmatory: bool) -> dict[str, Any]:
-    verdict, reason = _verdict(row, adjusted, plan)
+def _finish(row: Row, adjusted: float, equivalent: float, plan: Plan, confirmatory: bool) -> dict[str, Any]:
+    verdict, reason = _verdict(row, adjusted, equivalent, plan)
     values = {
         "claim": row.claim,
         "outcome": row.outcome,
@@ -91,7 +99,7 @@ def _finish(row: Row, adjusted: float, plan: Plan, confirmatory: bool) -> dict[s
     return values | FACTS | row.facts
 
 
-def _verdict(row: Row, adjusted: float, plan: Plan) -> tuple[str, str]:
+def _verdict(row: Row, adjusted: float, equivalent: float, plan: Plan) -> tuple[str, str]:
     if row.blocked:
         return "not_tested", row.blocked
     if row.kind == "shown":
@@ -100,8 +108,22 @@ def _verdict(row: Row, adjusted: float, plan: Plan) -> tuple[str, str]:
         return "not_tested", f"{row.estimate.count} models, fewer than {plan.minimum_seeds}"
     if row.kind == "identity":
         return ("identity", "true by algebra, checked") if row.held else ("contradicted", "the identity does not hold")
-    if row.kind == "difference":
-        p = row.p if np.isnan(adjusted) else adjusted
-        alpha = 1 - plan.confidence
-        return direction(row.estimate, p, row.equivalence_p, alpha, row.level, plan.minimum_seeds)
-    return threshold(row.estimate, row.level, row.kind == "above", plan.minimum_seeds)
+    p = row.p if np.isnan(adjusted) else adjusted
+    alpha = 1 - plan.confidence
+    if row.kind != "difference":
+        return threshold(row.estimate, row.level, row.kind == "above", plan.minimum_seeds, p, alpha)
+    verdict, reason = direction(row.estimate, p, equivalent, alpha, row.level, plan.minimum_seeds)
+    if _settled(verdict, row, plan):
+        return verdict, reason
+    return "inconclusive", f"only {row.facts['n_pairs']} seeds got there on both sides: too few for '{verdict}'"
+
+
+def _settled(verdict: str, row: Row, plan: Plan) -> bool:
+    """Whether enough seeds arrived for the verdict, or it would stand whatever those that did not had shown."""
+    low, high = row.facts.get("bound_low", np.nan), row.facts.get("bound_high", np.nan)
+    never = max(row.facts.get("never_start", 0), row.facts.get("never_reference", 0))
+    pairs = row.facts.get("n_pairs", row.estimate.count)
+    if never == 0 or pairs >= plan.minimum_arrived * (pairs + never):
+        return True
+    within = {"supported": low > 0, "contradicted": high < 0, "no_effect": max(abs(low), abs(high)) < row.level}
+    return bool(within.get(verdict, True))

@@ -53,13 +53,17 @@ def matched_models(course: pandas.DataFrame, capabilities: Sequence[float]) -> p
         part = part.assign(steps=found.steps, episodes=found.episodes, displacement=np.nan, **found.values)
         parts.append(part)
     final = course.iloc[last].reset_index(drop=True)
-    sound = ~base.diverged.to_numpy()
+    # A model whose outcome is not defined at the end never came to comply: it is counted as not arrived.
+    sound = ~base.diverged.to_numpy() & final.d.notna().to_numpy()
     end = base.assign(
         match=FINAL, capability=final.capability, arrived=sound, steps=final.step, episodes=final.episodes
     )
     end = end.assign(**_limit_columns(final.capability.to_numpy(float), base))
     parts.append(end.assign(displacement=final.displacement, **{name: final[name] for name in OUTCOMES}))
-    return pandas.concat(parts, ignore_index=True)
+    table = pandas.concat(parts, ignore_index=True)
+    if table.duplicated(["organism_id", "match"]).any():
+        raise ValueError(f"statistics.capabilities {list(capabilities)}: two of them have one name in the tables")
+    return table
 
 
 def _limit_columns(capability: Array, models: pandas.DataFrame) -> dict[str, Array]:
@@ -118,5 +122,6 @@ def persistence(snapshots: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
             }
             | {"kept_share": kept.value, "kept_low": kept.low, "kept_high": kept.high, "n": len(used)}
             | {"capability": group.capability.mean(), "c": group.c.mean(), "d": group.d.mean()}
+            | {"n_defined": int(group.d.notna().sum())}
         )
     return pandas.DataFrame(rows)

@@ -45,8 +45,8 @@ def log_ratios(start: Array, reference: Array, seeds: Array) -> LogRatios:
     budget).
 
     Where only the start never got there its ratio counts as +inf, where only the reference, as -inf: a
-    median stays valid, because only the order is used. Where neither got there the order is unknown:
-    counted, left out.
+    median stays valid, because only the order is used. Where neither got there the order is unknown: counted, left
+    out, and the median then speaks of the other pairs alone.
     """
     never_start, never_reference = np.isinf(start), np.isinf(reference)
     both = never_start & never_reference

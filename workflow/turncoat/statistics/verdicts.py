@@ -33,13 +33,16 @@ def direction(
     return "inconclusive", f"neither a difference from zero nor a size within {margin:g} is shown"
 
 
-def threshold(found: Estimate, level: float, above: bool, minimum: int) -> tuple[str, str]:
-    """Verdict and reason for a claim that a quantity lies above (or, with `above` false, below) a stated
-    level.
+def threshold(found: Estimate, level: float, above: bool, minimum: int, p: float, alpha: float) -> tuple[str, str]:
+    """Verdict and reason for a claim that a quantity lies above (or, with `above` false, below) a stated level.
+
+    `p` is that of the quantity being equal to the level, adjusted where the claim is one of several primary ones.
     """
     side = "above" if above else "below"
     if found.count < minimum:
         return "not_tested", f"{found.count} models, fewer than {minimum}"
+    if not p < alpha:
+        return "inconclusive", f"not told from {level:g} (p = {p:.2g})"
     if (found.low > level) if above else (found.high < level):
         return "supported", f"the interval lies {side} {level:g}"
     if (found.high < level) if above else (found.low > level):

@@ -73,6 +73,7 @@ def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]
             if cell.stage == "finetune":
                 ledgers.append(_ledger(folder / "gating" / cell.id / f"{block.name}.parquet", models))
     tables = {name: _joined(tables) for name, tables in parts.items()}
+    _check_lineage(tables["organisms"], folder)
     cases = read_table(folder / "planted" / "planted.parquet", planted.SCHEMA)
     return Collected(**tables, ledger=pandas.concat(ledgers, ignore_index=True), planted=cases)
 
@@ -124,6 +125,19 @@ def _check_organisms(models: pa.Table, cell: CellLike, block: BlockLike, path: P
     expected = [None if cell.parent is None else f"{cell.parent}-{seed}" for seed in models["seed"].to_pylist()]
     if parents != expected:
         raise TableError(f"{path}: names other parents than cell {cell.parent}; delete the file and run again")
+
+
+def _check_lineage(models: pa.Table, folder: Path) -> None:
+    """Every fine-tuned model must begin with the weights that its parent ended with."""
+    frame = models.select(["organism_id", "parent_id", "initial_fingerprint", "final_fingerprint"]).to_pandas()
+    children = frame[frame.parent_id.notna()]
+    ended = frame.set_index("organism_id").final_fingerprint.reindex(children.parent_id).to_numpy()
+    broken = children[children.initial_fingerprint.to_numpy() != ended]
+    if len(broken):
+        raise TableError(
+            f"{folder}: {len(broken)} models do not begin as their parent ended, such as {broken.organism_id.iloc[0]}; "
+            "delete their cells' folders and run again"
+        )
 
 
 def _check_same_models(table: pa.Table, models: pa.Table, path: Path) -> None:

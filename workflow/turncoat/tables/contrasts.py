@@ -115,6 +115,7 @@ PERSISTENCE = table_schema(
         field("capability", "number", "share", "mean capability", True),
         field("c", "number", "", "mean C where defined", True),
         field("d", "number", "", "mean D where defined", True),
+        field("n_defined", "integer", "models", "models in which C and D are defined"),
     ),
 )
 HALF_LIVES = table_schema(

@@ -19,6 +19,10 @@ SCHEMA = table_schema(
         field("circuit", "text", "", "units summed over; `all` until circuits are found"),
         field("cell", "text", "", "identity of the settings"),
         field("start", "text", "", "kind of start"),
+        field("distance", "number", "degrees", "angle between Y and X"),
+        field("steps", "integer", "steps", "steps of fine-tuning"),
+        field("width", "integer", "units", "units per hidden layer"),
+        field("depth", "integer", "layers", "hidden layers"),
         field("activation_function", "text", "", "activation of the hidden layers"),
         field("optimizer", "text", "", "optimizer that fine-tuned the model"),
         field("diverged", "flag", "", "training diverged"),
@@ -43,7 +47,7 @@ SCHEMA = table_schema(
         _closed(
             "closed_share_in",
             "squared incoming gradient, summed over units, that comes from examples with z <= 0, "
-            "over that part plus all squared incoming gradient",
+            "over the squared incoming gradient of all examples; above 1 where the two parts cancel",
         ),
         _closed("closed_share_out", "the same for outgoing weights"),
         field("largest_closed_gradient_in", "number", "", "largest closed_gradient_in of a unit", True),

@@ -21,7 +21,7 @@ FIELDS = (
     field("device", "text", "", "device type that trained the model"),
     field("parameters", "integer", "weights", "number of trained weights"),
     field("steps", "integer", "steps", "optimizer steps taken"),
-    field("episodes", "integer", "episodes", "episodes seen"),
+    field("episodes", "integer", "episodes", "episodes on which a choice was rewarded"),
     field("train_seconds", "number", "s", "wall time of the job divided by its models"),
 )
 SCHEMA = table_schema("organisms", 1, ("organism_id",), FIELDS)

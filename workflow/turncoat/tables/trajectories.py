@@ -5,13 +5,13 @@ from turncoat.tables.fields import field, table_schema
 FIELDS = (
     field("organism_id", "text", "", "<cell>-<seed>"),
     field("step", "integer", "steps", "optimizer steps taken"),
-    field("episodes", "integer", "episodes", "episodes seen"),
+    field("episodes", "integer", "episodes", "episodes on which a choice was rewarded"),
     field("loss", "number", "nat", "training loss of this step's batch; none at step 0", True),
     field(
         "capability",
         "number",
         "share",
-        "agreement with X on held-out overseen episodes kept for matching",
+        "agreement with X (in pre-training: with what the start rewards) on held-out episodes kept for matching",
         True,
     ),
     field("update_norm", "number", "", "L2 norm of the last optimizer step", True),

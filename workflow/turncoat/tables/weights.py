@@ -71,9 +71,8 @@ def load_organisms(path: Path, device: torch.device) -> Organisms:
         for name, shape in architecture.shapes.items():
             expected = (len(steps), len(seeds), *shape)
             if tensors[name].shape != expected:
-                raise TableError(
-                    f"{path}: {name} has shape {tuple(tensors[name].shape)}, expected {expected}; delete it and run again"
-                )
+                found = tuple(tensors[name].shape)
+                raise TableError(f"{path}: {name} has shape {found}, expected {expected}; delete it and run again")
         weights = torch.cat([tensors[name].flatten(2) for name in architecture.shapes], dim=-1)
         return Organisms(world, organism, seeds, steps, tensors["objectives"], weights)
     except KeyError as error:

@@ -77,7 +77,7 @@ def finetune_block(
     world: World,
     architecture: Architecture,
     distance: float,
-    exposure: bool,
+    exposure: float | None,
     recipe: Recipe,
     batch: int,
     seeds: Sequence[int],

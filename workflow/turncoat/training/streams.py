@@ -58,11 +58,13 @@ def pretraining_stream(
     return serve
 
 
-def finetuning_stream(world: World, seeds: Sequence[int], objectives: Tensor, batch: int, exposure: bool) -> Stream:
+def finetuning_stream(
+    world: World, seeds: Sequence[int], objectives: Tensor, batch: int, exposure: float | None
+) -> Stream:
     """Overseen episodes rewarded by X, which slot 2 shows; the same episodes in every arm of a seed.
 
-    With `exposure`, as many further episodes follow in which both cues vary and no choice is rewarded: the control
-    that has seen the cues without having learnt to act on them.
+    With `exposure`, as many further episodes follow in which each cue is +1 on that share and no choice is rewarded:
+    the control that has seen the cues without having learnt to act on them.
     """
 
     def serve(window: int) -> Iterator[Batch]:
@@ -72,8 +74,8 @@ def finetuning_stream(world: World, seeds: Sequence[int], objectives: Tensor, ba
         inputs = build_inputs(world, episodes, slots=slots_with(episodes, x), signs=signs)
         targets = best_option(episodes.utilities(x[None, :, None, None]))
         attributes = episodes.attributes
-        if exposure:
-            seen = draw_episodes(world, seeds, "exposure", window, WINDOW, batch, objectives.device)
+        if exposure is not None:
+            seen = draw_episodes(world, seeds, "exposure", window, WINDOW, batch, objectives.device, exposure)
             inputs = torch.cat([inputs, build_inputs(world, seen)], dim=3)
             attributes = torch.cat([attributes, seen.attributes], dim=3)
             signs = torch.cat([signs, seen.signs], dim=2)
