@@ -1,5 +1,7 @@
 """Training: losses against PyTorch's, optimizers against torch.optim, members and chunks that change no bit."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +13,7 @@ import turncoat.training.block as block
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, forward
 from turncoat.training.block import finetune_block, pretrain_block, seed_objectives
+from turncoat.training.devices import find_device
 from turncoat.training.loop import Recipe, train
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import make_optimizer
@@ -235,3 +238,23 @@ def test_diverged_members_are_flagged_and_leave_their_mates_alone() -> None:
     broken = finetune_block(world, architecture, 90, None, recipe, 8, [1, 2], parents, CPU, silent)
     assert broken.diverged.tolist() == [True, False]
     assert torch.equal(broken.trajectory.weights[:, 1], healthy.trajectory.weights[:, 1])
+
+
+def test_a_job_flushes_denormals() -> None:
+    """In a process of its own, for the setting outlives the test."""
+    program = (
+        "import torch; from turncoat.training.devices import settle_process; tiny = torch.full((64,), 1e-38);"
+        "before = (tiny * 0.01).abs().sum().item(); settle_process(1);"
+        "print(before > 0, (tiny * 0.01).abs().sum().item() == 0, torch.get_num_threads())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=True)
+    assert done.stdout.split() == ["True", "True", "1"]
+
+
+def test_a_gpu_that_was_promised_and_is_not_there_is_an_error() -> None:
+    if torch.cuda.is_available():
+        assert find_device("cuda").type == "cuda"
+    else:
+        with pytest.raises(RuntimeError, match="sees none on this machine"):
+            find_device("cuda")
+    assert find_device("cpu").type == "cpu"

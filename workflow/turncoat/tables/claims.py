@@ -1,5 +1,6 @@
 """One row per claim, outcome and stratum: the answer and how sure it is."""
 
+from turncoat.tables.contrasts import ARRIVALS
 from turncoat.tables.fields import field, table_schema
 
 SCHEMA = table_schema(
@@ -22,26 +23,7 @@ SCHEMA = table_schema(
         field("low", "number", "of the outcome", "lower end of the interval", True),
         field("high", "number", "of the outcome", "upper end of the interval", True),
         field("n", "integer", "seeds", "seeds behind the estimate"),
-        field("n_start", "integer", "models", "models of the start that got there"),
-        field("n_reference", "integer", "models", "models of the reference that got there"),
-        field("n_pairs", "integer", "pairs", "seeds where both got there"),
-        field("never_start", "integer", "models", "models of the start that never got there"),
-        field("never_reference", "integer", "models", "models of the reference that never got there"),
-        field("diverged", "integer", "models", "models that diverged; never averaged in"),
-        field(
-            "bound_low",
-            "number",
-            "of the outcome",
-            "lowest possible mean, had all got there",
-            True,
-        ),
-        field(
-            "bound_high",
-            "number",
-            "of the outcome",
-            "highest possible mean, had all got there",
-            True,
-        ),
+        *ARRIVALS,
         field("p", "number", "probability", "two-sided p of no difference", True),
         field(
             "adjusted_p",

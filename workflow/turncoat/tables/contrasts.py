@@ -31,6 +31,16 @@ LEVELS = table_schema(
         field("never_arrived", "integer", "models", "sound models that never got there"),
     ),
 )
+ARRIVALS = (
+    field("n_start", "integer", "models", "models of the start that got there"),
+    field("n_reference", "integer", "models", "models of the reference that got there"),
+    field("n_pairs", "integer", "pairs", "seeds where both got there"),
+    field("never_start", "integer", "models", "models of the start that never got there"),
+    field("never_reference", "integer", "models", "models of the reference that never got there"),
+    field("diverged", "integer", "models", "models that diverged; never averaged in"),
+    field("bound_low", "number", "of the outcome", "lowest possible mean, had all got there", True),
+    field("bound_high", "number", "of the outcome", "highest possible mean, had all got there", True),
+)
 SCHEMA = table_schema(
     "contrasts",
     1,
@@ -43,26 +53,7 @@ SCHEMA = table_schema(
         *_INTERVAL,
         field("p", "number", "probability", "two-sided p of no difference", True),
         field("equivalence_p", "number", "probability", "p of two one-sided tests against the margin", True),
-        field("n_pairs", "integer", "pairs", "seeds where both got there"),
-        field("n_start", "integer", "models", "models of the start that got there"),
-        field("n_reference", "integer", "models", "models of the reference that got there"),
-        field("never_start", "integer", "models", "models of the start that never got there"),
-        field("never_reference", "integer", "models", "models of the reference that never got there"),
-        field("diverged", "integer", "models", "models that diverged; never averaged in"),
-        field(
-            "bound_low",
-            "number",
-            "of the outcome",
-            "lowest possible mean, had all got there",
-            True,
-        ),
-        field(
-            "bound_high",
-            "number",
-            "of the outcome",
-            "highest possible mean, had all got there",
-            True,
-        ),
+        *ARRIVALS,
     ),
 )
 PRIORS = table_schema(
