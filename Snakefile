@@ -45,7 +45,7 @@ rule all:
 
 onstart:
     print(plan_text(CONFIG, PLAN), file=sys.stderr)
-    save_study(CONFIG, PLAN, REPOSITORY, OVERLAYS, workflow.cores)
+    checked(save_study, CONFIG, PLAN, REPOSITORY, OVERLAYS, workflow.cores)
 
 
 onsuccess:

@@ -13,6 +13,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
 from synthetic import SMALL, Truth, write_study
+from turncoat.reporting.page import write_report
 from turncoat.stages.aggregate import aggregate
 from turncoat.statistics.claims import CLAIMS, ORDER
 from turncoat.statistics.verdicts import VERDICTS
@@ -155,6 +156,16 @@ def test_starts_that_never_arrive_are_counted(tmp_path: Path) -> None:
     assert row.verdict == "not_tested" and row.never_start == 24 and row.n_pairs == 0
     premise = pandas.read_parquet(tmp_path / "tables" / "premise.parquet").set_index("start")
     assert premise.loc["corrigible", "verdict"] == "fails" and premise.loc["corrigible", "never_start"] == 24
+
+
+def test_a_study_in_which_all_models_diverged_still_builds(tmp_path: Path) -> None:
+    starts = ["internal", "scratch"]
+    truth = Truth(diverging=frozenset((start, seed) for start in starts for seed in range(1000, 1024)))
+    claims = study(tmp_path, truth, **main_arm(starts=starts))
+    assert set(claims[claims.primary].verdict) == {"not_tested"}
+    assert len(pandas.read_parquet(tmp_path / "tables" / "persistence.parquet")) == 0
+    write_report(write_study(tmp_path, main_arm(starts=starts), truth), tmp_path)
+    assert "diverged" in (tmp_path / "report.html").read_text()
 
 
 def test_diverged_models_are_counted_and_left_out(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from turncoat.classification.planted import KINDS, RANDOM, TRUTHS, UNTRAINED, me
 from turncoat.classification.preference import fit_preferences, preference_features
 from turncoat.classification.presentations import CUE_STATES, Presentation, organism_chooser, present
 from turncoat.classification.types import TYPES, assign
-from turncoat.training.block import seed_objectives
+from turncoat.worlds.objectives import seed_objectives
 
 EVALUATION = Evaluation(episodes=400, fit_episodes=300, reference_episodes=4000, ridge=1e-3, newton_steps=25)
 CUTOFFS = {"coherent_r2": 0.2, "baked_share": 0.5, "pointer_share": 0.5, "cosine": 0.9, "conditional_gap": 0.1}

@@ -11,10 +11,13 @@ import yaml
 
 from turncoat.configuration import document
 from turncoat.configuration.check import main as check
+from turncoat.configuration.console import plan_text
 from turncoat.configuration.device import has_gpu
 from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.loading import load_config, read_config, read_yaml
+from turncoat.configuration.manifest import save_study
 from turncoat.configuration.models import Config
+from turncoat.configuration.plan import expand
 from turncoat.configuration.studies import open_study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -81,6 +84,8 @@ BAD = {
         "arms: {gates: {starts: [scratch], distances: [90], pretraining_steps: [10]}}",
         "arms.gates.pretraining_steps = [10]: no start of this arm is pre-trained",
     ),
+    "a cue that underflows": ("world: {cue: {amplitude: 1.0e-300}}", "world.cue.amplitude = 1e-300: allowed"),
+    "a share of next to nothing": ("pretraining: {overseen_share: 1.0e-12}", "pretraining.overseen_share = 1e-12"),
     "no arms": ("arms: {main: null, drift: null, gates: null}", "arms = {}: allowed"),
     "arm without distances": ("arms: {mine: {starts: [scratch]}}", "arms.mine.distances: is missing"),
     "unquoted null": ("arms: {null: {starts: [scratch], distances: [0]}}", "quote it or name it otherwise"),
@@ -118,6 +123,39 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_config(REPOSITORY / "config.yaml", tmp_path / "nowhere.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("study: x\n{{seeds}}: 1\n", "a key must be a word"),
+        ("study: x\nseeds: &a {count: *a}\n", "stands inside what it names"),
+        ("study: x\nseeds: {count: " + "9" * 5000 + "}\n", "holds a value that cannot be read"),
+    ],
+)
+def test_yaml_that_would_break_the_reader_is_named(text: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=expected):
+        read_yaml(path)
+
+
+def test_a_results_folder_that_cannot_be_written_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").write_text("in the way")
+    config = load_config({})
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        save_study(config, expand(config), REPOSITORY, [], 1)
+
+
+def test_a_premise_that_no_arm_can_measure_is_a_warning() -> None:
+    arm = {"starts": ["internal", "scratch"], "distances": [60]}
+    config = load_config({"arms": {"main": arm}})
+    assert "the premise is not measured" in plan_text(config, expand(config))
+    config = load_config({"arms": {"main": arm | {"distances": [60, 90]}}})
+    assert "WARNING" not in plan_text(config, expand(config))
+
+
 def test_all_problems_come_in_one_message() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_config({"seeds": {"count": 0}, "organism": {"width": 0, "dept": 1}, "study": 5})
@@ -128,7 +166,10 @@ def test_all_problems_come_in_one_message() -> None:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        ("a,b,c\n1,2,3\n4,5,6\n", "has 3 columns; allowed: world.attributes = 4"),
+        ("a,b,c\n1,2,3\n4,5,6\n", "a name for each of world.attributes = 4"),
+        ("a,b,c,d\n1,2,3\n4,5,6\n", "has 3 columns; allowed: world.attributes = 4"),
+        ("1,2,3,4\n5,6,7,9\n1,5,3,0\n", "line 1 holds ['1', '2', '3', '4']; allowed: a header"),
+        ("a,b,c,d\n1,2,3,1e308\n4,5,6,-1e308\n", "column 4 spreads over"),
         ("a,b,c,d\n1,2,3,x\n4,5,6,7\n", "allowed: numbers"),
         ("a,b,c,d\n1,2,3,nan\n4,5,6,7\n", "allowed: finite numbers"),
         ("a,b,c,d\n1,2,3,4\n", "at least two rows"),

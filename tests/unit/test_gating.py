@@ -8,9 +8,9 @@ from core import CPU, make_stack, make_world
 from turncoat.gating.ledger import autograd_gradient, gating_batches, optimizer_update, unit_ledger
 from turncoat.organisms.activations import ACTIVATIONS
 from turncoat.organisms.mlp import Stack, forward
-from turncoat.training.block import seed_objectives
 from turncoat.training.optimizers import make_optimizer
 from turncoat.training.streams import Batch
+from turncoat.worlds.objectives import seed_objectives
 
 WIDTH, SEEDS = 7, [1, 2, 3]
 

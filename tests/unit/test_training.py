@@ -12,7 +12,7 @@ from core import CPU, make_stack, make_world
 import turncoat.training.block as block
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, forward
-from turncoat.training.block import finetune_block, pretrain_block, seed_objectives
+from turncoat.training.block import finetune_block, pretrain_block
 from turncoat.training.devices import find_device
 from turncoat.training.loop import Recipe, train
 from turncoat.training.losses import loss_and_gradient, readout_columns
@@ -21,6 +21,7 @@ from turncoat.training.schedules import check_steps, snapshot_steps
 from turncoat.training.starts import PRETRAINED_STARTS, Start, find_start, target_objectives
 from turncoat.training.streams import WINDOW, Batch, finetuning_stream, pretraining_stream
 from turncoat.worlds.episodes import best_option, draw_episodes
+from turncoat.worlds.objectives import seed_objectives
 
 HEADS = {"oversight": 0.5, "placebo": 0.25, "world": 2.0}
 

@@ -4,6 +4,8 @@ import csv
 import math
 from pathlib import Path
 
+LARGEST_SPREAD = 1e100
+
 
 def check_attribute_table(path: Path, attributes: int) -> None:
     """Raise ValueError unless `path` is a CSV with a header and `attributes` columns of finite numbers.
@@ -17,13 +19,30 @@ def check_attribute_table(path: Path, attributes: int) -> None:
         raise ValueError(f"{place}: cannot be read ({error.strerror}); allowed: an existing CSV file") from None
     except UnicodeDecodeError:
         raise ValueError(f"{place}: is not text in UTF-8; allowed: a CSV file") from None
-    rows = list(csv.reader(text.splitlines()))
+    rows = [row for row in csv.reader(text.splitlines()) if row]
     if len(rows) < 3:
         raise ValueError(f"{place}: needs a header and at least two rows of options")
+    if len(rows[0]) != attributes or all(_is_number(cell) for cell in rows[0]):
+        raise ValueError(
+            f"{place}: line 1 holds {rows[0]!r}; allowed: a header, a name for each of world.attributes = {attributes}"
+        )
     columns = [_numbers(row, line, attributes, place) for line, row in enumerate(rows[1:], start=2)]
     for number, column in enumerate(zip(*columns, strict=True), start=1):
         if min(column) == max(column):
             raise ValueError(f"{place}: column {number} holds one value only, so no objective can read it")
+        if max(column) - min(column) > LARGEST_SPREAD or max(column) - min(column) < 1 / LARGEST_SPREAD:
+            raise ValueError(
+                f"{place}: column {number} spreads over {max(column) - min(column):g}; allowed: between "
+                f"{1 / LARGEST_SPREAD:g} and {LARGEST_SPREAD:g}, or it cannot be standardised"
+            )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(row: list[str], line: int, attributes: int, place: str) -> list[float]:

@@ -1,12 +1,14 @@
 """What a run says on the terminal: the plan before it starts, and which job failed after it stopped."""
 
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from turncoat.configuration.manifest import merged_yaml
 from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan
+from turncoat.configuration.sections import PRETRAINED_STARTS
 
 LAST_LINES = 15
 
@@ -25,7 +27,28 @@ def plan_text(config: Config, plan: Plan) -> str:
         f"  core-minutes  about {totals.core_minutes:,.0f} on a CPU\n"
         f"  megabytes     about {totals.megabytes:,.0f}\n"
         "This is the whole study; what exists already is not run again."
+        f"{_warnings(config, totals.megabytes)}"
     )
+
+
+def _warnings(config: Config, megabytes: float) -> str:
+    """What is allowed, and hardly meant."""
+    found = []
+    distance = config.statistics.premise_distance
+    arms = list(config.arms.values())
+    pretrained = any(set(arm.starts) & set(PRETRAINED_STARTS) for arm in arms)
+    gated = any("scratch" in arm.starts and distance in arm.distances for arm in arms) and any(
+        set(arm.starts) & set(PRETRAINED_STARTS) and distance in arm.distances for arm in arms
+    )
+    if pretrained and not gated:
+        found.append(
+            f"no arm has pre-trained starts, and one scratch, at statistics.premise_distance = {distance:g}: the "
+            "premise is not measured, and P1 and P3 get no verdict"
+        )
+    free = shutil.disk_usage(Path.cwd()).free / 1e6
+    if megabytes > free:
+        found.append(f"about {megabytes:,.0f} megabytes will be written, and {free:,.0f} are free here")
+    return "".join(f"\nWARNING: {text}." for text in found)
 
 
 def failed_jobs_text(snakemake_logs: Iterable[str | Path], last_lines: int = LAST_LINES) -> str:

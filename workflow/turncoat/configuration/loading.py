@@ -51,6 +51,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(["is not text in UTF-8"], str(path)) from None
     except yaml.YAMLError as error:
         raise ConfigurationError([_malformed(error)], str(path)) from None
+    except ValueError as error:
+        raise ConfigurationError([f"holds a value that cannot be read: {error}"], str(path)) from None
+    if _holds_itself(values, ()):
+        raise ConfigurationError(["an alias (*name) stands inside what it names; allowed: values that end"], str(path))
     if not isinstance(values, dict):
         held = "nothing" if values is None else f"a {type(values).__name__}"
         raise ConfigurationError([f"holds {held}; allowed: a mapping of keys such as `study: mine`"], str(path))
@@ -74,12 +78,23 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a word (curly brackets open a mapping)", key.start_mark
+                )
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands here twice", key.start_mark
                 )
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
+
+
+def _holds_itself(value: Any, above: tuple[int, ...]) -> bool:
+    if id(value) in above:
+        return True
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_holds_itself(part, (*above, id(value))) for part in parts)
 
 
 def _malformed(error: yaml.YAMLError) -> str:

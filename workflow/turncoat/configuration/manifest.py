@@ -14,6 +14,7 @@ import yaml
 
 from turncoat.configuration.cells import canonical_json, digest
 from turncoat.configuration.device import has_gpu
+from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan
 from turncoat.configuration.studies import overlay_names
@@ -38,9 +39,20 @@ def save_study(config: Config, plan: Plan, repository: Path, overlays: Sequence[
     """Write results/<study>/config.yaml and manifest.json, each under a temporary name and then renamed.
 
     The manifest's `first` keeps when the study first started and the hashes of claims and configuration then;
-    `edited` says whether either was ever another since, for what has been seen cannot be unseen.
+    `edited` says whether either was ever another since, for what has been seen cannot be unseen. Raises
+    ConfigurationError where the folder cannot be written.
     """
     folder = Path("results") / config.study
+    try:
+        _save(folder, config, plan, repository, overlays, cores)
+    except OSError as error:
+        problem = f"{folder.resolve()} cannot be written: {error.strerror} ({error.filename}); nothing was run"
+        raise ConfigurationError([problem], "the results folder") from None
+
+
+def _save(
+    folder: Path, config: Config, plan: Plan, repository: Path, overlays: Sequence[Path], cores: int | None
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = describe(config, plan, repository, overlays, cores)
     previous = folder / "manifest.json"
@@ -50,7 +62,7 @@ def save_study(config: Config, plan: Plan, repository: Path, overlays: Sequence[
         before = json.loads(previous.read_text(encoding="utf-8"))
         manifest["first"] = before["first"]
         changed = any(manifest[key] != manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
-        manifest["edited"] = changed or before["edited"]
+        manifest["edited"] = changed or before.get("edited", True)
     _replace(folder / "config.yaml", merged_yaml(config))
     _replace(previous, json.dumps(manifest, indent=2) + "\n")
 

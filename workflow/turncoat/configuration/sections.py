@@ -47,7 +47,7 @@ class Cue(Section):
     """How the oversight cue and its placebo are shown."""
 
     coding: Literal["signal"] = setting("signal", "signal: +1 or -1 plus noise (parity is reserved, not built yet)")
-    amplitude: float = setting(1.0, "size of the signal", "input units", gt=0, le=100)
+    amplitude: float = setting(1.0, "size of the signal", "input units", ge=0.001, le=100)
     noise: float = setting(0.1, "standard deviation of the noise, relative to the amplitude", "amplitudes", ge=0, le=10)
 
 
@@ -117,7 +117,7 @@ class Pretraining(Section):
     batch: int = setting(128, "episodes per step", "episodes", ge=1, le=65_536)
     optimizer: Optimizer = setting("adam", "optimizer")
     learning_rates: LearningRates = setting(lambda: LearningRates(adam=0.01), "learning rate by optimizer")
-    overseen_share: float = setting(0.5, "share of overseen episodes", "share", gt=0, lt=1)
+    overseen_share: float = setting(0.5, "share of overseen episodes", "share", ge=0.01, le=0.99)
     conditional_overseen_target: Literal["slot1", "Y"] = setting(
         "slot1", "what the start conditional serves when overseen"
     )

@@ -72,6 +72,9 @@ def _owner_problems(study: str, repository: Path, overlays: Sequence[Path]) -> l
     folder = Path("results") / study
     manifest = folder / "manifest.json"
     remedy = f"allowed: another name, or removing {folder}"
+    blocking = next((path for path in (folder, folder.parent) if path.exists() and not path.is_dir()), None)
+    if blocking is not None:
+        return [f"study = {study!r}: {blocking} is a file, where results must go; allowed: another name, or moving it"]
     if not manifest.is_file():
         return []
     try:

@@ -15,8 +15,8 @@ from turncoat.stages.classify import stack_rows
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
 from turncoat.tables import planted as planted_table
 from turncoat.tables.atomic import write_table
-from turncoat.training.block import REFERENCE_DISTANCE, seed_objectives
 from turncoat.training.devices import find_device, settle_process
+from turncoat.worlds.objectives import REFERENCE_DISTANCE, seed_objectives
 from turncoat.worlds.world import World
 
 log = logging.getLogger("turncoat")

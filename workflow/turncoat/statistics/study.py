@@ -103,6 +103,24 @@ def half_life_table(lives: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=[*ARM, "half_life", "low", "high", "never", "n", "diverged"])
 
 
+PERSISTENCE_COLUMNS = [
+    *ARM,
+    "step",
+    "episodes",
+    "retained",
+    "low",
+    "high",
+    "kept_share",
+    "kept_low",
+    "kept_high",
+    "n",
+    "capability",
+    "c",
+    "d",
+    "n_defined",
+]
+
+
 def persistence(snapshots: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
     """Per arm and step: the retained share with its interval, and how many models keep at least half."""
     sound = snapshots[~snapshots.diverged].assign(retained=lambda frame: retained(frame))
@@ -124,4 +142,4 @@ def persistence(snapshots: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
             | {"capability": group.capability.mean(), "c": group.c.mean(), "d": group.d.mean()}
             | {"n_defined": int(group.d.notna().sum())}
         )
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=PERSISTENCE_COLUMNS)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,11 +14,10 @@ from turncoat.training.loop import Progress, Recipe, Trajectory, train
 from turncoat.training.starts import Start, target_objectives
 from turncoat.training.streams import finetuning_stream, pretraining_stream, slots_with, trained_cues
 from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
-from turncoat.worlds.objectives import OBJECTIVES, draw_objectives
+from turncoat.worlds.objectives import OBJECTIVES, REFERENCE_DISTANCE, seed_objectives
 from turncoat.worlds.world import World
 
 MATCHING_EPISODES = 1024  # held out for capability, apart from those that outcomes are measured on
-REFERENCE_DISTANCE = 90.0  # where X stands for organisms that no fine-tuning has given one
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,6 @@ class Trained:
 
 ChunkProgress = Callable[[int, int, int], Progress]
 """Given the members already trained, the members of this chunk and of the block, makes the chunk's progress."""
-
-
-def seed_objectives(seeds: Sequence[int], attributes: int, distance: float, device: torch.device) -> Tensor:
-    """Objectives X, Y, M, Y2 of each seed, (E, 4, d)."""
-    drawn = np.stack([draw_objectives(seed, attributes, distance) for seed in seeds])
-    return torch.from_numpy(drawn).to(device)
 
 
 def pretrain_block(

@@ -1,13 +1,17 @@
 """Objectives: unit vectors whose best option maximises u . z."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from turncoat.seeding import generator
 
 OBJECTIVES = ("x", "y", "m", "y2")
+REFERENCE_DISTANCE = 90.0  # where X stands for organisms that no fine-tuning has given one
 
 
 def draw_objectives(seed: int, attributes: int, distance: float) -> npt.NDArray[np.float32]:
@@ -27,3 +31,9 @@ def draw_objectives(seed: int, attributes: int, distance: float) -> npt.NDArray[
     angle = math.radians(distance)
     x = math.cos(angle) * y + math.sin(angle) * aside
     return np.stack([x, y, m, y2]).astype(np.float32)
+
+
+def seed_objectives(seeds: Sequence[int], attributes: int, distance: float, device: torch.device) -> Tensor:
+    """Objectives X, Y, M, Y2 of each seed, (E, 4, d)."""
+    drawn = np.stack([draw_objectives(seed, attributes, distance) for seed in seeds])
+    return torch.from_numpy(drawn).to(device)

@@ -95,6 +95,6 @@ def _attribute_rows(settings: Mapping[str, Any]) -> npt.NDArray[np.float32] | No
     expected = settings.get("attribute_table_sha256", digest)
     if digest != expected:
         raise ValueError(f"{path} has changed since the study was planned (sha256 {digest}, planned {expected})")
-    rows = list(csv.reader(content.decode().splitlines()))
+    rows = [row for row in csv.reader(content.decode().splitlines()) if row]
     values = np.array([[float(cell) for cell in row] for row in rows[1:]])
     return ((values - values.mean(axis=0)) / values.std(axis=0)).astype(np.float32)
