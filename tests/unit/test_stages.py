@@ -140,6 +140,12 @@ def test_classification_does_not_depend_on_file_names(trained: Path, tmp_path: P
     pandas.testing.assert_frame_equal(measured.drop(columns="organism_id"), again.drop(columns="organism_id"))
 
 
+def test_training_again_writes_the_same_bytes(trained: Path, tmp_path: Path) -> None:
+    train("finetune", "bbbbbbbbbb", FINETUNE, tmp_path / "again", "--parent", str(trained / "parent"))
+    for name in ("weights.safetensors", "optimizer.safetensors", "trajectories.parquet"):
+        assert (tmp_path / "again" / name).read_bytes() == (trained / "child" / name).read_bytes(), name
+
+
 def test_weights_files_do_not_tell_the_recipe(trained: Path) -> None:
     content = (trained / "child" / "weights.safetensors").read_bytes()
     for word in (b"internal", b"corrigible", b"finetune", b"scratch", b"distance", b"aaaaaaaaaa", b"bbbbbbbbbb"):

@@ -52,19 +52,14 @@ def save_organisms(path: Path, organisms: Organisms) -> None:
     tensors["steps"] = torch.tensor(organisms.steps)
     tensors["seeds"] = torch.tensor(organisms.seeds)
     tensors["objectives"] = organisms.objectives
-    metadata = {
-        "version": VERSION,
-        "world": json.dumps(organisms.world, sort_keys=True),
-        "organism": json.dumps(organisms.organism, sort_keys=True),
-    }
-    _save(path, tensors, metadata)
+    _save(path, tensors, {"world": organisms.world, "organism": organisms.organism})
 
 
 def load_organisms(path: Path, device: torch.device) -> Organisms:
     """Read what `save_organisms` wrote; raises TableError naming a file that is missing, cut or of another kind."""
     tensors, metadata = _load(path, device)
     try:
-        world, organism = json.loads(metadata["world"]), json.loads(metadata["organism"])
+        world, organism = metadata["world"], metadata["organism"]
         seeds, steps = tensors["seeds"].tolist(), tensors["steps"].tolist()
         parts = World.from_settings(world)
         architecture = Architecture.from_settings(organism, parts.input_width, parts.attributes)
@@ -87,7 +82,7 @@ def save_optimizer(path: Path, architecture: Architecture, state: Mapping[str, T
             tensors |= {f"{name}.{part}": split for part, split in _split(architecture, value).items()}
         else:
             tensors[name] = value
-    _save(path, tensors, {"version": VERSION})
+    _save(path, tensors, {})
 
 
 def load_optimizer(path: Path, architecture: Architecture, device: torch.device) -> dict[str, Tensor]:
@@ -109,17 +104,19 @@ def _split(architecture: Architecture, rows: Tensor) -> dict[str, Tensor]:
     return {name: part.unflatten(-1, shape).contiguous().cpu() for (name, shape), part in parts}
 
 
-def _save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def _save(path: Path, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
+    # One entry, because safetensors writes several in any order: equal content must give equal bytes.
+    metadata = {"turncoat": json.dumps({"version": VERSION, **content}, sort_keys=True)}
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_file(path, lambda temporary: save_file(ready, temporary, metadata=dict(metadata)))
+    write_file(path, lambda temporary: save_file(ready, temporary, metadata=metadata))
 
 
-def _load(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _load(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise TableError(f"{path} does not exist; run the study again, which makes it")
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get("turncoat", "{}"))
             names: Sequence[str] = list(file.keys())
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
