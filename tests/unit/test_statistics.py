@@ -9,7 +9,7 @@ from scipy import stats
 
 from turncoat.seeding import generator
 from turncoat.statistics.contrasts import Plan, contrast, contrast_table
-from turncoat.statistics.equivalence import equivalence_p
+from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.intervals import (
     Estimate,
     bootstrap_mean,
@@ -305,10 +305,21 @@ def judged(**changes: object) -> str:
     return str(finished([row], PLAN, True)[0]["verdict"])
 
 
+def test_equivalence_of_a_median_is_the_exact_sign_test() -> None:
+    near = np.array([0.01] * 20 + [np.inf, -np.inf])
+    expected = stats.binomtest(21, 22, alternative="greater").pvalue
+    assert median_equivalence_p(near, 0.2) == pytest.approx(expected) and expected < 0.001
+    assert median_equivalence_p(near + 1, 0.2) > 0.99
+    assert math.isnan(median_equivalence_p(np.array([0.0]), 0.2))
+    with pytest.raises(ValueError, match="above 0"):
+        median_equivalence_p(near, 0.0)
+
+
 def test_a_verdict_that_missing_models_could_overturn_is_not_given() -> None:
     assert judged() == "inconclusive"
     assert judged(bound_low=0.01) == "supported"
     assert judged(never_reference=1) == "supported"
+    assert judged(never_start=1, never_reference=1) == "inconclusive"  # 12 of perhaps 14
 
 
 def test_holm_runs_over_all_primary_rows_and_over_equivalence() -> None:

@@ -22,3 +22,18 @@ def equivalence_p(values: Array, margin: float) -> float:
     lower = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
     upper = stats.ttest_1samp(values, margin, alternative="less").pvalue
     return float(max(lower, upper))
+
+
+def median_equivalence_p(values: Array, margin: float) -> float:
+    """p of the hypothesis that the median of `values` (n,) lies outside (-margin, margin): small means equivalent.
+
+    The larger of two one-sided exact sign tests; infinite values count. NaN with fewer than two values. Raises
+    ValueError when `margin` is not above 0.
+    """
+    values = np.asarray(values, dtype=float)
+    if margin <= 0:
+        raise ValueError(f"margin {margin} must be above 0")
+    if len(values) < 2:
+        return float("nan")
+    inside = (int((values > -margin).sum()), int((values < margin).sum()))
+    return max(float(stats.binomtest(count, len(values), alternative="greater").pvalue) for count in inside)

@@ -9,7 +9,7 @@ import pandas
 from turncoat.seeding import generator
 from turncoat.statistics.claims import CLAIMS, HALF_LIFE_MARGIN, NO_PRICE
 from turncoat.statistics.contrasts import FINAL, Plan, capability_match
-from turncoat.statistics.equivalence import equivalence_p
+from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.intervals import Estimate, bootstrap_mean, bootstrap_median, paired_p, sign_p
 from turncoat.statistics.rows import Row
 from turncoat.statistics.times import log_ratios
@@ -180,10 +180,6 @@ def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         random = generator(0, f"half-life {setting} {variant} {distance}")
         estimate = bootstrap_median(found.values, plan.confidence, plan.resamples, random)
         margin = float(np.log(HALF_LIFE_MARGIN))
-        inside = bootstrap_median(
-            found.values, 2 * plan.confidence - 1, plan.resamples, generator(0, "equivalence half-life")
-        )
-        equivalent = abs(inside.low) < margin and abs(inside.high) < margin
         note = f"natural log of the ratio; never fell to half: {found.start_censored} conditional, "
         note += f"{found.reference_censored} benign ({found.both_censored} pairs undecided)"
         facts = {
@@ -207,7 +203,7 @@ def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             margin,
             estimate,
             sign_p(found.values),
-            0.0 if equivalent else 1.0,
+            median_equivalence_p(found.values, margin),
             note=note,
             facts=facts,
         )

@@ -121,7 +121,7 @@ def _verdict(row: Row, adjusted: float, equivalent: float, plan: Plan) -> tuple[
 def _settled(verdict: str, row: Row, plan: Plan) -> bool:
     """Whether enough seeds arrived for the verdict, or it would stand whatever those that did not had shown."""
     low, high = row.facts.get("bound_low", np.nan), row.facts.get("bound_high", np.nan)
-    never = max(row.facts.get("never_start", 0), row.facts.get("never_reference", 0))
+    never = row.facts.get("never_start", 0) + row.facts.get("never_reference", 0)  # perhaps of different seeds
     pairs = row.facts.get("n_pairs", row.estimate.count)
     if never == 0 or pairs >= plan.minimum_arrived * (pairs + never):
         return True
