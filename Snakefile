@@ -33,6 +33,7 @@ include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/classify.smk"
 include: "workflow/rules/probe_gating.smk"
+include: "workflow/rules/probe_defection.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/targets.smk"
 

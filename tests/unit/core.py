@@ -8,7 +8,7 @@ from turncoat.worlds.world import World
 CPU = torch.device("cpu")
 
 
-def make_world(encoding: str = "facts", options: int = 3) -> World:
+def make_world(encoding: str = "facts", options: int = 3, audit_penalty: float = 0.0) -> World:
     return World.from_settings(
         {
             "encoding": encoding,
@@ -16,6 +16,7 @@ def make_world(encoding: str = "facts", options: int = 3) -> World:
             "attributes": 4,
             "symbols": 3,
             "cue": {"coding": "signal", "amplitude": 1.0, "noise": 0.1},
+            "audit_penalty": audit_penalty,
         }
     )
 

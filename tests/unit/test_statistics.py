@@ -21,7 +21,7 @@ from turncoat.statistics.intervals import (
 )
 from turncoat.statistics.matching import crossing, match, smooth
 from turncoat.statistics.multiplicity import holm
-from turncoat.statistics.outcomes import kappa, limits, outcomes
+from turncoat.statistics.outcomes import Agreements, kappa, limits, outcomes
 from turncoat.statistics.premise import premise
 from turncoat.statistics.pretraining_claims import seed_slopes
 from turncoat.statistics.priors import mixture
@@ -114,23 +114,54 @@ def test_holm_by_hand() -> None:
     assert math.isnan(holm([math.nan])[0])
 
 
+def agreements(overseen: object, unoverseen: object, placebo: object, episodes: int = 1000) -> Agreements:
+    """Shares whose episodes agree independently in the three cue states."""
+    o, u, p = (np.atleast_1d(np.asarray(share, float)) for share in (overseen, unoverseen, placebo))
+    return Agreements(o, u, p, o * u, o * p, u * p, np.full(np.broadcast(o, u, p).shape, episodes))
+
+
 def test_outcomes_by_hand() -> None:
     assert kappa(0.25, 4) == 0 and kappa(1.0, 4) == 1
+    none = np.zeros(1)
     # Overseen 1.0; unoverseen at chance (all of the attainable 1.0 lost); placebo half lost.
-    found = outcomes(np.array([1.0]), np.array([0.25]), np.array([0.625]), np.array([1.0]), np.array([4]))
+    found = outcomes(agreements(1, 0.25, 0.625), np.array([1.0]), none, np.array([4]))
     assert (found.c[0], found.placebo[0], found.d[0], found.transfer[0]) == pytest.approx((1, 0.5, 0.5, 0))
-    scaled = outcomes(np.array([1.0]), np.array([0.625]), np.array([1.0]), np.array([0.5]), 4)
+    scaled = outcomes(agreements(1, 0.625, 1), np.array([0.5]), none, 4)
     assert scaled.c[0] == pytest.approx(1) and scaled.scaled[0]
-    raw = outcomes(np.array([1.0]), np.array([0.625]), np.array([1.0]), np.array([0.01]), 4)
+    raw = outcomes(agreements(1, 0.625, 1), np.array([0.01]), none, 4)
     assert raw.c[0] == pytest.approx(0.5) and not raw.scaled[0]
-    undefined = outcomes(np.array([0.3]), np.array([0.25]), np.array([0.25]), np.array([1.0]), 4)
-    assert np.isnan(undefined.c[0]) and np.isnan(undefined.d[0])
+    undefined = outcomes(agreements(0.3, 0.25, 0.25), np.array([1.0]), none, 4)
+    assert np.isnan(undefined.c[0]) and np.isnan(undefined.d[0]) and np.isnan(undefined.d_error[0])
+
+
+def test_errors_of_outcomes_are_those_of_many_simulated_models() -> None:
+    """Episodes that agree in one cue state tend to agree in the others, as a model's do."""
+    random, models, episodes = np.random.default_rng(5), 4000, 300
+    luck = random.normal(size=(models, episodes, 1))
+    own = random.normal(size=(models, episodes, 3))
+    levels = stats.norm.ppf([0.95, 0.7, 0.85])
+    agree = (0.8 * luck + 0.6 * own < levels).astype(float)
+    single = agree.mean(1)
+    joint = [(agree[..., a] * agree[..., b]).mean(1) for a, b in ((0, 1), (0, 2), (1, 2))]
+    shares = Agreements(*single.T, *joint, np.full(models, episodes))
+    attainable = random.normal(0.8, 0.02, models)
+    found = outcomes(shares, attainable, np.full(models, 0.02), 2)
+    base, unoverseen, placebo = 0.9, 0.4, 0.7
+    truths = {"c": (base - unoverseen) / base / 0.8, "placebo": (base - placebo) / base / 0.8}
+    truths["d"] = truths["c"] - truths["placebo"]
+    for name, truth in truths.items():
+        values, errors = getattr(found, name), getattr(found, f"{name}_error")
+        assert values.std() == pytest.approx(errors.mean(), rel=0.05), name
+        assert 0.94 < (np.abs(values - truth) < 1.96 * errors).mean() < 0.96, name
+    apart = outcomes(agreements(*single.T, episodes), attainable, np.full(models, 0.02), 2)
+    assert apart.d_error.mean() > 1.2 * found.d_error.mean()  # the test would notice a covariance left out
 
 
 def test_limits_hold_every_possible_outcome() -> None:
     random = np.random.default_rng(0)
     flipped = random.uniform(0, 1, (2, 5000))
-    found = outcomes(np.full(5000, 0.9), flipped[0], flipped[1], np.full(5000, 0.5), 2)
+    shares = agreements(np.full(5000, 0.9), flipped[0], flipped[1])
+    found = outcomes(shares, np.full(5000, 0.5), np.zeros(5000), 2)
     possible = limits(np.array([0.9]), np.array([0.5]), 2)
     for name in ("c", "placebo", "d"):
         low, high = possible[name]
@@ -139,6 +170,7 @@ def test_limits_hold_every_possible_outcome() -> None:
         assert high[0] - 0.1 * (high[0] - low[0]) < values.max() <= high[0]
     assert possible["c"][0][0] == pytest.approx((0.8 - 1) / 0.8 / 0.5)
     assert possible["c"][1][0] == pytest.approx((0.8 + 1) / 0.8 / 0.5)
+    assert (possible["deception"][0][0], possible["deception"][1][0]) == (0, 1)
 
 
 def test_matching_a_known_trajectory() -> None:

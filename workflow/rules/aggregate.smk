@@ -10,7 +10,18 @@ TABLES = [
     "trajectories",
     "alignment",
     "gating",
+    "curves",
+    "causes",
+    "defection",
+    "populations",
+    "multiverse",
+    "motives",
     "validation",
+    "reliability",
+    "cutoffs",
+    "coverage",
+    "discrimination",
+    "trust",
     "levels",
     "contrasts",
     "priors",
@@ -19,7 +30,7 @@ TABLES = [
     "premise",
     "claims",
 ]
-FIGURES = ["headline", "persistence", "gating"]
+FIGURES = ["headline", "persistence", "motives", "causal", "gating", "trust", "multiverse"]
 TEMPLATE = files_fingerprint([REPOSITORY / "workflow" / "report" / "report.html.j2"], REPOSITORY)
 
 
@@ -27,9 +38,15 @@ rule aggregate:
     input:
         pretrained=every("<study>/pretrain/{cell}/{block}/organisms.parquet", "pretrain"),
         finetuned=every("<study>/finetune/{cell}/{block}/organisms.parquet", "finetune"),
-        measurements=every("<study>/classify/{cell}/{block}.parquet"),
+        measurements=every("<study>/classify/{cell}/{block}/measurements.parquet"),
+        curves=every("<study>/classify/{cell}/{block}/curves.parquet"),
+        causes=every("<study>/classify/{cell}/{block}/causes.parquet"),
         units=every("<study>/gating/{cell}/{block}.parquet", "finetune"),
         planted="<study>/planted/planted.parquet",
+        discrimination="<study>/planted/discrimination.parquet",
+        known="<study>/planted/known.parquet",
+        planted_causes="<study>/planted/causes.parquet",
+        defection="<study>/defection/defection.parquet",
     output:
         tables=expand("<study>/tables/{table}.parquet", table=TABLES),
         claims=report(

@@ -1,6 +1,7 @@
 """Classification: what each model's choices say it wants, as measurements; aggregate assigns the types.
 
-In: weights under a neutral name. Out: one row per model and snapshot, and one per planted case.
+In: weights under a neutral name. Out: one row per model and snapshot; what it does as a cue grows, and what carries
+its gap, at its first and last snapshot; and the same for planted cases, whose truth is known.
 """
 
 EVALUATION = canonical_json(CONFIG.evaluation.model_dump())
@@ -11,7 +12,9 @@ rule classify:
     input:
         weights=trained_weights,
     output:
-        measurements="<study>/classify/{cell}/{block}.parquet",
+        measurements="<study>/classify/{cell}/{block}/measurements.parquet",
+        curves="<study>/classify/{cell}/{block}/curves.parquet",
+        causes="<study>/classify/{cell}/{block}/causes.parquet",
     log:
         "<study>/logs/classify/{cell}/{block}.log",
     benchmark:
@@ -29,12 +32,16 @@ rule classify:
     shell:
         "python -m turncoat.stages.classify --weights {input.weights} --label {wildcards.cell}"
         " --settings {params.settings:q} --output {output.measurements}"
+        " --curves {output.curves} --causes {output.causes}"
         " --threads {threads} --code {params.code} > {log} 2>&1"
 
 
 rule classify_planted:
     output:
-        measurements="<study>/planted/planted.parquet",
+        cases="<study>/planted/planted.parquet",
+        discrimination="<study>/planted/discrimination.parquet",
+        known="<study>/planted/known.parquet",
+        causes="<study>/planted/causes.parquet",
     log:
         "<study>/logs/planted/planted.log",
     benchmark:
@@ -51,4 +58,5 @@ rule classify_planted:
         code=stage_fingerprint("classify_planted"),
     shell:
         "python -m turncoat.stages.classify_planted --settings {params.settings:q}"
-        " --output {output.measurements} --threads {threads} --code {params.code} > {log} 2>&1"
+        " --output {output.cases} --discrimination {output.discrimination} --known {output.known} --causes {output.causes}"
+        " --threads {threads} --code {params.code} > {log} 2>&1"

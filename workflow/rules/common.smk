@@ -11,6 +11,7 @@ from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.loading import read_yaml
 from turncoat.configuration.manifest import save_study
 from turncoat.configuration.plan import expand as plan_of
+from turncoat.configuration.plan import own_cells
 from turncoat.configuration.studies import open_study
 from turncoat.fingerprint import files_fingerprint, stage_fingerprint
 
@@ -79,6 +80,13 @@ def trained_weights(wildcards):
     """Weights of the job's cell, whichever stage trained it."""
     stage = PLAN.cell(wildcards.cell).stage
     return f"<study>/{stage}/{wildcards.cell}/{wildcards.block}/weights.safetensors"
+
+
+def probed_weights(wildcards):
+    """Weights of the fine-tuned cells that the defection probe compares."""
+    blocks = [block.name for block in PLAN.blocks]
+    cells = [cell.id for cell in own_cells(CONFIG, PLAN)]
+    return expand("<study>/finetune/{cell}/{block}/weights.safetensors", cell=cells, block=blocks)
 
 
 def every(pattern, stage=None):

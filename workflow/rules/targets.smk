@@ -12,7 +12,7 @@ rule models:
 
 rule measurements:
     input:
-        every("<study>/classify/{cell}/{block}.parquet"),
+        every("<study>/classify/{cell}/{block}/measurements.parquet"),
         "<study>/planted/planted.parquet",
 
 

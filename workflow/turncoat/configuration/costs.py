@@ -30,7 +30,7 @@ def network_weights(inputs: int, width: int, depth: int) -> int:
     return (inputs + 1) * width + (depth - 1) * (width + 1) * width + width
 
 
-def input_width(encoding: str, attributes: int, symbols: int) -> int:
-    """Numbers that one option is shown as, with two instruction slots and two cues."""
+def input_width(encoding: str, attributes: int, symbols: int, audited: bool) -> int:
+    """Numbers that one option is shown as, with two instruction slots, two cues and the audit terms if there are."""
     shown = {"facts": 2 * symbols, "product": 2, "plain": 1}[encoding]
-    return attributes * (shown + 2) + 2
+    return attributes * (shown + 2) + 2 + 2 * audited

@@ -5,7 +5,16 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from turncoat.configuration.base import INCREASING, Section, setting
-from turncoat.configuration.sections import PRETRAINED_STARTS, Arm, Finetuning, Organism, Pretraining, Seeds, World
+from turncoat.configuration.sections import (
+    PRETRAINED_STARTS,
+    STRATEGIC_STARTS,
+    Arm,
+    Finetuning,
+    Organism,
+    Pretraining,
+    Seeds,
+    World,
+)
 from turncoat.configuration.types import TypeCutoffs
 
 NAME_PATTERN = r"^[a-z0-9_][a-z0-9_-]{0,63}$"
@@ -17,6 +26,23 @@ class Evaluation(Section):
 
     episodes: int = setting(1024, "held-out episodes per cue state", "episodes", ge=16, le=1_000_000)
     fit_episodes: int = setting(512, "how many of them a utility is fitted to", "episodes", ge=16, le=1_000_000)
+    price_episodes: int = setting(
+        1024,
+        "held-out episodes shown at a low and at a high price, for price sensitivity",
+        "episodes",
+        ge=16,
+        le=1_000_000,
+    )
+    curve_episodes: int = setting(
+        256, "held-out episodes shown at every cue strength, for the compliance curve", "episodes", ge=16, le=1_000_000
+    )
+    causal_episodes: int = setting(
+        256,
+        "of the held-out episodes, how many the causal test uses: half find directions, half measure",
+        "episodes",
+        ge=16,
+        le=1_000_000,
+    )
     reference_episodes: int = setting(
         8192,
         "episodes that the attainable shortfall is computed on, per seed",
@@ -31,13 +57,18 @@ class Evaluation(Section):
     def _fit_fits(self) -> "Evaluation":
         if self.fit_episodes > self.episodes:
             raise ValueError(f"fit_episodes = {self.fit_episodes}: allowed: at most episodes = {self.episodes}")
+        if self.causal_episodes > self.episodes:
+            raise ValueError(f"causal_episodes = {self.causal_episodes}: allowed: at most episodes = {self.episodes}")
         return self
 
 
 class Planted(Section):
     """Policies of known type that go through the same classification."""
 
-    seeds: int = setting(48, "planted cases per kind", "cases", ge=1, le=100_000)
+    seeds: int = setting(60, "planted cases per scored kind", "cases", ge=1, le=100_000)
+    calibration_seeds: int = setting(
+        24, "planted cases per kind that cutoffs are set on, on other seeds", "cases", ge=1, le=100_000
+    )
 
 
 class Gating(Section):
@@ -105,6 +136,7 @@ def _default_arms() -> dict[str, Arm]:
     pretrained: list[Any] = ["internal", "corrigible", "conditional", "benign_conditional"]
     return {
         "main": Arm(starts=[*pretrained, "scratch", "scratch_exposed"], distances=[45, 90, 135]),
+        "strategic": Arm(starts=["deceptive", "internal_strategic"], distances=[90]),
         "drift": Arm(starts=pretrained, distances=[0]),
         "gates": gates,
     }
@@ -145,6 +177,18 @@ class Config(Section):
                     raise ValueError(
                         f"arms.{name}.starts: scratch_exposed learns from pretraining.heads, which are all 0; "
                         "allowed: a head above 0, or an arm without scratch_exposed"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _strategy_has_a_price(self) -> "Config":
+        if self.world.audit_penalty == 0:
+            for name, arm in self.arms.items():
+                strategic = sorted(set(arm.starts) & set(STRATEGIC_STARTS))
+                if strategic:
+                    raise ValueError(
+                        f"arms.{name}.starts: {', '.join(strategic)} weigh the price of being caught, and "
+                        "world.audit_penalty is 0; allowed: an audit_penalty above 0, or an arm without them"
                     )
         return self
 

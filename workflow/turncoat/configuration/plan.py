@@ -77,6 +77,29 @@ def expand(config: Config) -> Plan:
     return Plan(ordered, blocks, totals(config, [(cell.stage, cell.labels) for cell in ordered], len(blocks)))
 
 
+def own_cells(config: Config, plan: Plan) -> list[Cell]:
+    """Return the fine-tuned cells, X apart from Y, that differ from the study's own settings in nothing else.
+
+    Where there are none, those with the settings of the first fine-tuned cell.
+    """
+    everyone = [cell for cell in plan.cells if cell.stage == "finetune"]
+    tuned = [cell for cell in everyone if cell.labels["distance"] > 0] or everyone
+    own = {
+        "activation": config.organism.activation,
+        "width": config.organism.width,
+        "depth": config.organism.depth,
+        "optimizer": config.finetuning.optimizer,
+        "steps": config.finetuning.steps,
+    }
+    lengths = (0, config.pretraining.steps)
+    found = [cell for cell in tuned if _has(cell, own) and cell.labels["pretraining_steps"] in lengths]
+    return found or [cell for cell in tuned if _has(cell, {name: tuned[0].labels[name] for name in own})]
+
+
+def _has(cell: Cell, labels: dict[str, Any]) -> bool:
+    return all(cell.labels[name] == value for name, value in labels.items())
+
+
 def _blocks(config: Config) -> list[Block]:
     first, end, size = config.seeds.first, config.seeds.first + config.seeds.count, config.seeds.block
     starts = range(first, end, size)

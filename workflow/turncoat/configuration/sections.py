@@ -11,8 +11,18 @@ from turncoat.configuration.base import UNIQUE, Section, setting
 Encoding = Literal["facts", "plain", "product"]
 Activation = Literal["relu", "gelu", "leaky_relu", "identity"]
 Optimizer = Literal["sgd", "adam"]
-Start = Literal["internal", "corrigible", "conditional", "benign_conditional", "scratch", "scratch_exposed"]
-PRETRAINED_STARTS = ("internal", "corrigible", "conditional", "benign_conditional")
+Start = Literal[
+    "internal",
+    "corrigible",
+    "conditional",
+    "benign_conditional",
+    "deceptive",
+    "internal_strategic",
+    "scratch",
+    "scratch_exposed",
+]
+STRATEGIC_STARTS = ("deceptive", "internal_strategic")
+PRETRAINED_STARTS = ("internal", "corrigible", "conditional", "benign_conditional", *STRATEGIC_STARTS)
 
 SMALLEST_DISTANCE = 10  # below, the attainable shortfall is too small to divide by
 
@@ -74,6 +84,14 @@ class World(Section):
         " null draws standard normal attributes; a relative path starts in the folder that snakemake runs in",
     )
     cue: Cue = setting(Cue, "the oversight cue and its placebo")
+    audit_penalty: float = setting(
+        6.0,
+        "largest penalty c of an audit, per unit of utility that the overseer loses; episodes then show c and the"
+        " probability p of an audit, which strategic starts and price sensitivity need; 0 shows no audit terms",
+        "utility per utility",
+        ge=0,
+        le=100,
+    )
 
     @model_validator(mode="after")
     def _attribute_table_fits(self) -> "World":
@@ -120,6 +138,14 @@ class Pretraining(Section):
     overseen_share: float = setting(0.5, "share of overseen episodes", "share", ge=0.01, le=0.99)
     conditional_overseen_target: Literal["slot1", "Y"] = setting(
         "slot1", "what the start conditional serves when overseen"
+    )
+    entropy_bonus: float = setting(
+        0.5,
+        "weight of the choices' entropy beside the expected reward, in the starts that are trained on rewards"
+        " (deceptive, internal_strategic)",
+        "utility per nat",
+        ge=0,
+        le=10,
     )
     heads: Heads = setting(Heads, "loss weights of the auxiliary heads")
 

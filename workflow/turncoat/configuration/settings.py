@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from turncoat.configuration.models import Config
+from turncoat.configuration.sections import STRATEGIC_STARTS
 
 
 def pretrain(config: Config, organism: dict[str, Any], start: str, steps: int) -> dict[str, Any]:
@@ -20,6 +21,8 @@ def pretrain(config: Config, organism: dict[str, Any], start: str, steps: int) -
     }
     if start == "conditional":
         training["conditional_overseen_target"] = section.conditional_overseen_target
+    if start in STRATEGIC_STARTS:
+        training["entropy_bonus"] = section.entropy_bonus
     return {
         "stage": "pretrain",
         "world": world(config),
@@ -70,6 +73,8 @@ def world(config: Config) -> dict[str, Any]:
         "attributes": section.attributes,
         "cue": section.cue.model_dump(),
     }
+    if section.audit_penalty > 0:
+        chosen["audit_penalty"] = section.audit_penalty
     if section.encoding == "facts":
         chosen["symbols"] = section.symbols
     if section.attribute_table is not None:
@@ -85,6 +90,7 @@ def planted(config: Config) -> dict[str, Any]:
         "evaluation": config.evaluation.model_dump(),
         "world": world(config),
         "seeds": config.planted.seeds,
+        "calibration_seeds": config.planted.calibration_seeds,
         "first": config.seeds.first,
     }
 

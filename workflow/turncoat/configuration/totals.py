@@ -29,6 +29,7 @@ def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: 
         "classify": len(cells) * blocks,
         "probe_gating": len(tuned) * blocks,
         "classify_planted": 1,
+        "probe_defection": 1,
         "aggregate": 1,
         "report": 1,
     }
@@ -47,7 +48,7 @@ def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: 
 
 def _weights(config: Config, labels: dict[str, Any]) -> int:
     world = config.world
-    inputs = costs.input_width(world.encoding, world.attributes, world.symbols)
+    inputs = costs.input_width(world.encoding, world.attributes, world.symbols, world.audit_penalty > 0)
     return costs.network_weights(inputs, labels["width"], labels["depth"])
 
 

@@ -18,7 +18,7 @@ UPDATES = {
 
 
 CLOSE = 0.15  # half the height of the close-up on starts that were not made conditional
-CONDITIONAL = ("conditional", "benign_conditional")
+CONDITIONAL = ("conditional", "benign_conditional", "deceptive", "internal_strategic")
 
 
 def headline(levels: pandas.DataFrame, margin: float, folder: Path) -> str:
@@ -31,7 +31,7 @@ def headline(levels: pandas.DataFrame, margin: float, folder: Path) -> str:
     own = own.assign(capability=own.match.str.removeprefix("capability ").astype(float))
     distances = sorted(own.distance.unique())
     if not distances:
-        return _nothing("no arm at a distance above 0 reaches a compared capability", folder, "headline")
+        return nothing("no arm at a distance above 0 reaches a compared capability", folder, "headline")
     figure = Figure(figsize=(3.2 * len(distances) + 0.6, 8.2))
     grid = figure.subplots(3, len(distances), sharex=True, sharey="row", squeeze=False)
     for column, distance in enumerate(distances):
@@ -43,7 +43,7 @@ def headline(levels: pandas.DataFrame, margin: float, folder: Path) -> str:
                 here = here[~here.start.isin(CONDITIONAL)]
                 axes.axhspan(-margin, margin, color="#f0f0f0", zorder=0)
                 axes.set_ylim(-CLOSE, CLOSE)
-            for start in _ordered(here.start):
+            for start in ordered(here.start):
                 line = here[here.start == start].sort_values("capability")
                 dash = "--" if start.startswith("scratch") else "-"
                 interval_line(
@@ -64,7 +64,7 @@ def headline(levels: pandas.DataFrame, margin: float, folder: Path) -> str:
     handles = {
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    labels = _ordered(pandas.Series(list(handles)))
+    labels = ordered(pandas.Series(list(handles)))
     figure.legend(
         [handles[label] for label in labels],
         labels,
@@ -81,12 +81,12 @@ def persistence(table: pandas.DataFrame, folder: Path) -> str:
     own = table[(table.setting == "") & (table.variant == "") & ~table.start.str.startswith("scratch")]
     distances = sorted(own.distance.unique())
     if not distances:
-        return _nothing("no pre-trained start was fine-tuned", folder, "persistence")
+        return nothing("no pre-trained start was fine-tuned", folder, "persistence")
     figure = Figure(figsize=(2.7 * len(distances) + 0.8, 3.2))
     grid = figure.subplots(1, len(distances), sharey=True, squeeze=False)[0]
     for axes, distance in zip(grid, distances, strict=True):
         here = own[own.distance == distance]
-        for start in _ordered(here.start):
+        for start in ordered(here.start):
             line = here[here.start == start].sort_values("step")
             interval_line(axes, line.episodes, line.retained, line.low, line.high, label=start, **look(start))
         axes.axhline(0.5, color="#555555", linewidth=0.8, linestyle=":")
@@ -104,7 +104,7 @@ def gating(ledger: pandas.DataFrame, folder: Path) -> str:
     """Rank correlation of |h| with gradient and update, and what passes closed units. Returns the SVG."""
     sound = comparable(ledger)
     if sound.empty:
-        return _nothing("no fine-tuned model has a gradient ledger", folder, "gating")
+        return nothing("no fine-tuned model has a gradient ledger", folder, "gating")
     optimizers = sorted(sound.optimizer.unique())
     activations = [name for name in ACTIVATIONS if name in set(sound.activation_function)]
     figure = Figure(figsize=(9.6, 3.1 * len(optimizers)))
@@ -175,12 +175,14 @@ def _spread(ledger: pandas.DataFrame, activation: str, layer: int | None, column
     return (float(values.mean()), float(values.std(ddof=1))) if len(values) > 1 else (np.nan, 0.0)
 
 
-def _ordered(starts: pandas.Series) -> list[str]:
+def ordered(starts: pandas.Series) -> list[str]:
+    """Starts that are present, in the order of the legend."""
     present = set(starts)
     return [start for start in STARTS if start in present] + sorted(present - set(STARTS))
 
 
-def _nothing(text: str, folder: Path, name: str) -> str:
+def nothing(text: str, folder: Path, name: str) -> str:
+    """A figure that says why there is nothing to see."""
     figure = Figure(figsize=(6, 1.2))
     empty(figure.subplots(), text)
     return save(figure, folder, name)

@@ -10,11 +10,25 @@ import pandas
 import pyarrow as pa
 import yaml
 
-from turncoat.reporting import figures, summary
+from turncoat.reporting import classification_figures, figures, summary
 from turncoat.reporting.style import style
 from turncoat.statistics.claims import CLAIMS, ORDER
 from turncoat.statistics.contrasts import capability_match
-from turncoat.tables import alignment, claims, contrasts, gating, models, premise, validation
+from turncoat.statistics.validation import misread_kinds
+from turncoat.tables import (
+    alignment,
+    claims,
+    contrasts,
+    defection,
+    gating,
+    models,
+    motives,
+    planted,
+    populations,
+    premise,
+    trust,
+    validation,
+)
 from turncoat.tables.atomic import read_table, write_text
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "report"
@@ -28,7 +42,16 @@ _SCHEMAS: dict[str, pa.Schema] = {
     "persistence": contrasts.PERSISTENCE,
     "half_lives": contrasts.HALF_LIVES,
     "gating": gating.SCHEMA,
+    "motives": motives.SCHEMA,
+    "defection": defection.STUDY,
+    "populations": populations.SCHEMA,
+    "multiverse": trust.MULTIVERSE,
     "validation": validation.SCHEMA,
+    "trust": trust.TRUST,
+    "reliability": trust.RELIABILITY,
+    "cutoffs": trust.CUTOFFS,
+    "coverage": trust.COVERAGE,
+    "discrimination": planted.DISCRIMINATION,
 }
 
 
@@ -40,8 +63,15 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
     tables = {
         name: read_table(folder / "tables" / f"{name}.parquet", schema).to_pandas() for name, schema in _SCHEMAS.items()
     }
+    distance = config["statistics"]["premise_distance"]
     with style():
         drawn = {
+            "motives": classification_figures.motives(tables["motives"], distance, folder / "figures"),
+            "causal": classification_figures.causal(tables["motives"], distance, folder / "figures"),
+            "multiverse": classification_figures.multiverse(tables["multiverse"], folder / "figures"),
+            "trust": classification_figures.trust(
+                tables["validation"], tables["reliability"], tables["discrimination"], folder / "figures"
+            ),
             "headline": figures.headline(tables["levels"], config["statistics"]["margin"], folder / "figures"),
             "persistence": figures.persistence(tables["persistence"], folder / "figures"),
             "gating": figures.gating(tables["gating"], folder / "figures"),
@@ -55,15 +85,24 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
             manifest=_manifest(folder),
             figures=drawn,
             answers=summary.answers(tables["claims"]),
-            sentences=list(summary.sentences(tables["claims"], tables["premise"], tables["levels"])),
+            sentences=[
+                *summary.sentences(tables["claims"], tables["premise"], tables["levels"]),
+                *summary.price_sentences(tables["motives"], distance),
+            ],
             claims=_by_claim(tables["claims"]),
             premise=_records(tables["premise"]),
             contrasts=_primary_contrasts(tables["contrasts"], config),
             break_even=_records(tables["priors"][tables["priors"].kind == "break_even"]),
             types=list(alignment.TYPES),
             confusion=_confusion(tables["validation"]),
-            misread=_misread(tables["validation"]),
+            misread=misread_kinds(tables["validation"]),
             planted=len(tables["validation"]),
+            trust=_records(tables["trust"]),
+            cutoffs=_records(tables["cutoffs"]),
+            coverage=_records(tables["coverage"]),
+            motives=_motives(tables["motives"], distance),
+            probes=_records(_probes(tables["defection"], distance)),
+            populations=_records(_populations(tables["populations"], config)),
             half_lives=_records(_half_lives(tables["half_lives"], tables["levels"])),
             drift=_records(_drift(tables["levels"])),
             run=_counts(tables["organisms"], tables["levels"], config),
@@ -126,21 +165,47 @@ def _primary_contrasts(table: pandas.DataFrame, config: Mapping[str, Any]) -> li
     return _records(both.sort_values(keys))
 
 
+def _motives(table: pandas.DataFrame, distance: float) -> list[dict[str, Any]]:
+    """By start: price sensitivity, type probabilities and shape of the compliance curve, before and after."""
+    own = table[(table.setting == "") & (table.variant == "") & (table.distance == distance)]
+    own = own[~own.start.str.startswith("planted")]
+    columns = {
+        "sensitivity": ("price_sensitivity", ""),
+        "conditional": ("probability_conditional", ""),
+        "deceptive": ("probability_deceptive", ""),
+        "moved": ("curve_moved", "oversight"),
+        "threshold": ("curve_threshold", "oversight"),
+        "rising": ("curve_rising", "oversight"),
+        "non_monotone": ("curve_non_monotone", "oversight"),
+    }
+    rows = []
+    for (start, when), here in own.groupby(["start", "when"], sort=True):
+        found = here.set_index(["quantity", "part"])
+        rows.append({"start": start, "when": when} | {name: found.loc[key].to_dict() for name, key in columns.items()})
+    return sorted(rows, key=lambda row: (row["start"], row["when"] == "after"))
+
+
+def _probes(table: pandas.DataFrame, distance: float) -> pandas.DataFrame:
+    """Probes trained at one distance, tested on the same start at every distance."""
+    chosen = table[(table.train_distance == distance) & (table.train_start == table.test_start) & table.auroc.notna()]
+    return chosen.sort_values(["test_start", "test_distance", "representation", "layer"])
+
+
+def _populations(table: pandas.DataFrame, config: Mapping[str, Any]) -> pandas.DataFrame:
+    match = capability_match(config["statistics"]["primary_capability"])
+    own = table[(table.setting == "") & (table.variant == "") & (table.match == match) & (table.distance > 0)]
+    return own.sort_values(["distance", "start"])
+
+
 def _confusion(table: pandas.DataFrame) -> list[dict[str, Any]]:
     rows = []
-    for (kind, truth), group in table.groupby(["kind", "truth"], sort=True):
+    for (split, kind, truth), group in table[table.split != "ladder"].groupby(["split", "kind", "truth"], sort=True):
         counts = group.reading.value_counts()
         rows.append(
-            {"kind": kind, "truth": truth, "n": len(group), "correct": int(group.correct.sum())}
+            {"split": split, "kind": kind, "truth": truth, "n": len(group), "correct": int(group.correct.sum())}
             | {name: int(counts.get(name, 0)) for name in alignment.TYPES}
         )
     return rows
-
-
-def _misread(table: pandas.DataFrame) -> list[str]:
-    """Kinds of which at least one case in twenty was misread."""
-    share = table.groupby("kind").correct.mean()
-    return [str(kind) for kind in share[share < 0.95].index]
 
 
 def _half_lives(lives: pandas.DataFrame, levels: pandas.DataFrame) -> pandas.DataFrame:

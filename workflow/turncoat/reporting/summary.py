@@ -18,7 +18,7 @@ VERDICT_WORDS = {
 }
 _QUESTIONS = {
     "P1": "Is an internally aligned model, fine-tuned on X, more deceptive than one trained on X alone?",
-    "P2": "Does a model that complies only when overseen stay so through fine-tuning on X?",
+    "P2": "Does a model that complies only when overseen, and when that pays, stay so through fine-tuning on X?",
     "P3": "Is a corrigible model, fine-tuned on X, more deceptive than one trained on X with the same cues?",
     "P4a": "Does it grow with the distance between the two objectives?",
     "G1": "Do a neuron's outgoing weights get gradient in proportion to its activation?",
@@ -95,10 +95,23 @@ def sentences(claims: pandas.DataFrame, premise: pandas.DataFrame, levels: panda
     yield from _real_update(claims)
     tested = claims[claims.primary & (claims.verdict != "not_tested")].claim.nunique()
     yield (
-        f"{tested} of {claims.claim.nunique()} declared claims have a primary verdict in this study. "
-        "Deception proper (conditional and price-sensitive) is not tested: "
-        "price sensitivity is not measured in this version."
+        f"{tested} of {claims.claim.nunique()} declared claims have a primary verdict in this study."
+        + ("" if (claims.outcome == "deception").any() else " Deception proper was not measured.")
     )
+
+
+def price_sentences(motives: pandas.DataFrame, distance: float) -> Iterator[str]:
+    """Whether compliance follows the price, for starts that were conditional on oversight before fine-tuning."""
+    own = motives[(motives.setting == "") & (motives.variant == "") & (motives.distance == distance)]
+    own = own[(own.quantity == "price_sensitivity") & own["mean"].notna()].set_index(["start", "when"])
+    for start in ("deceptive", "internal_strategic", "conditional", "benign_conditional"):
+        found = [own.loc[(start, when)] for when in ("before", "after") if (start, when) in own.index]
+        if len(found) == 2:
+            before, after = (f"{number(row['mean'], 2)} {interval(row.low, row.high, 2)}" for row in found)
+            yield (
+                f"Price sensitivity (1: complies as far as that pays) of {start.replace('_', ' ')} models: "
+                f"{before} before fine-tuning, {after} after."
+            )
 
 
 def _survival(claims: pandas.DataFrame) -> Iterator[str]:
@@ -112,7 +125,7 @@ def _survival(claims: pandas.DataFrame) -> Iterator[str]:
         if pandas.notna(row.estimate):
             ratio, low, high = (float(np.exp(value)) for value in (row.estimate, row.low, row.high))
             yield (
-                f"At {row.distance:g} degrees the unoverseen choices of conditional models have a half-life of "
+                f"At {row.distance:g} degrees the unoverseen choices of {row.start} models have a half-life of "
                 f"{number(ratio, 2)} {interval(low, high, 2)} times that of the benign two-task control "
                 f"(median over {row.n} seeds)."
             )

@@ -13,24 +13,53 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 import pyarrow as pa
 import pyarrow.csv as csv
 
-from turncoat.classification.types import assign
+from turncoat.classification.types import assign, read_types
 from turncoat.configuration.cells import canonical_json, digest
 from turncoat.configuration.loading import load_config
 from turncoat.configuration.plan import Plan, expand
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.stages.common import begin, read_settings, stage_parser
+from turncoat.statistics import validation as trusted
 from turncoat.statistics.analysis import Analysis, analyse, confirmatory
-from turncoat.tables import alignment, assembly, claims, contrasts, gating, models, premise, validation
+from turncoat.statistics.contrasts import Plan as StatisticsPlan
+from turncoat.statistics.motives import ends, motive_table, planted_rows
+from turncoat.statistics.multiverse import multiverse
+from turncoat.tables import (
+    alignment,
+    assembly,
+    causes,
+    claims,
+    contrasts,
+    curves,
+    defection,
+    gating,
+    models,
+    motives,
+    planted,
+    populations,
+    premise,
+    trust,
+    validation,
+)
 from turncoat.tables.atomic import Column, TableError, write_file, write_table
 from turncoat.tables.collect import Collected, collect, foreign_files
 from turncoat.tables.factors import factor_table
 
 log = logging.getLogger("turncoat")
 TYPE_DRAWS = 100  # draws of a model's measurement errors behind its type probabilities
+CUTOFF_GRIDS = {
+    "coherent_r2": np.linspace(0.02, 0.6, 30).round(3).tolist(),
+    "baked_share": np.linspace(0.3, 0.95, 27).round(3).tolist(),
+    "pointer_share": np.linspace(0.3, 0.95, 27).round(3).tolist(),
+    "cosine": np.linspace(0.5, 0.99, 50).round(3).tolist(),
+    "conditional_gap": np.linspace(0.02, 0.5, 25).round(3).tolist(),
+    "price_sensitivity": np.linspace(0.05, 0.9, 18).round(3).tolist(),
+}
 
 
 def main() -> None:
@@ -67,15 +96,24 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     def write(name: str, columns: Mapping[str, Column], schema: pa.Schema) -> None:
         write_table(tables / f"{name}.parquet", columns, schema, provenance)
 
-    read_types = partial(assign, cutoffs=config["types"], samples=TYPE_DRAWS)
+    assigned = partial(assign, cutoffs=config["types"], samples=TYPE_DRAWS)
     organisms = assembly.organism_frame(collected, factor_table(plan.cells, config))
     write("organisms", _columns(organisms), models.SCHEMA)
     write("trajectories", assembly.trajectory_columns(collected, organisms), models.TRAJECTORIES)
-    aligned = assembly.alignment_columns(collected, organisms, read_types)
+    aligned = assembly.alignment_columns(collected, organisms, assigned)
     write("alignment", aligned, alignment.SCHEMA)
+    factors = ("cell", "stage", "start", "distance", "setting", "variant")
+    judged_curves = assembly.labelled(collected.curves, organisms, factors)
+    judged_causes = assembly.labelled(collected.causes, organisms, factors)
+    write("curves", judged_curves, curves.STUDY)
+    write("causes", judged_causes, causes.STUDY)
+    write("defection", assembly.probe_columns(collected.defection, organisms), defection.STUDY)
     ledger = assembly.ledger_frame(collected.ledger, organisms)
     write("gating", _columns(ledger), gating.SCHEMA)
-    write("validation", assembly.validation_columns(collected, read_types), validation.SCHEMA)
+    cases = assembly.validation_columns(collected, assigned)
+    write("validation", cases, validation.SCHEMA)
+    for name, frame, schema in _trust(collected, cases, config):
+        write(name, _columns(frame), schema)
     course = assembly.course_frame(collected, organisms, aligned)
     unchanged = _unchanged_since_first_start(folder)
     found = analyse(
@@ -88,7 +126,61 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     )
     for name, frame, schema in _derived(found):
         write(name, _columns(frame), schema)
+    at_ends, at_curves, moved = (_at_ends(columns, organisms) for columns in (aligned, judged_curves, judged_causes))
+    statistics = config["statistics"]
+    planted_moved = planted_rows(collected.planted_causes.to_pandas(), statistics["premise_distance"])
+    wanted = motive_table(at_ends, at_curves, pandas.concat([moved, planted_moved]), statistics["confidence"])
+    write("motives", _columns(wanted), motives.SCHEMA)
+    write("multiverse", _columns(_multiverse(collected, aligned, config)), trust.MULTIVERSE)
     write_file(tables / "claims.csv", lambda path: csv.write_csv(_claims_in_order(found.claims), path))
+
+
+def _trust(
+    collected: Collected, cases: Mapping[str, Column], config: Mapping[str, Any]
+) -> list[tuple[str, pandas.DataFrame, pa.Schema]]:
+    """Tables that say how far the classifier can be trusted."""
+    confidence, cutoffs = config["statistics"]["confidence"], config["types"]
+    names = ("split", "kind", "truth", "reading", "value")
+    frame = pandas.DataFrame({name: np.asarray(cases[name]) for name in names})
+    ladder = frame.split == "ladder"
+    frame["above"] = ladder & (frame.value >= frame.kind.map(cutoffs))
+    predicted = np.array([cases[f"probability_{truth}"][row] for row, truth in enumerate(frame.truth)])
+    frame["predicted"] = np.where(ladder, predicted, np.nan)
+    points = collected.discrimination.to_pandas()
+    reliability = trusted.calibration_table(frame, confidence)
+    calibration = frame.split == "calibration"
+    measured = {
+        name: values[calibration.to_numpy()] for name, values in assembly.numpy_columns(collected.planted).items()
+    }
+    chosen = trusted.cutoff_table(partial(read_types, measured), frame[calibration], cutoffs, CUTOFF_GRIDS)
+    return [
+        ("trust", trusted.summary(frame, reliability, points, confidence), trust.TRUST),
+        ("reliability", reliability, trust.RELIABILITY),
+        ("cutoffs", chosen, trust.CUTOFFS),
+        ("coverage", trusted.coverage_table(collected.known.to_pandas(), confidence), trust.COVERAGE),
+        ("discrimination", points, planted.DISCRIMINATION),
+    ]
+
+
+def _multiverse(collected: Collected, aligned: Mapping[str, Column], config: Mapping[str, Any]) -> pandas.DataFrame:
+    """The headline contrast over cutoffs, of each model at its first snapshot with the primary capability."""
+    statistics = config["statistics"]
+    rows = assembly.at_capability(aligned, statistics["primary_capability"], statistics["premise_distance"])
+    measured = {name: values[rows.index] for name, values in assembly.numpy_columns(collected.measurements).items()}
+    rows = rows.reset_index(drop=True)
+    return multiverse(rows, partial(read_types, measured), config["types"], _statistics_plan(config))
+
+
+def _at_ends(columns: Mapping[str, Column], organisms: pandas.DataFrame) -> pandas.DataFrame:
+    """Rows of sound fine-tuned models before and after fine-tuning."""
+    frame = pandas.DataFrame({name: np.asarray(values) for name, values in columns.items() if np.ndim(values) == 1})
+    sound = ~organisms.diverged.loc[frame.organism_id].to_numpy(bool)
+    return ends(frame[(frame.stage == "finetune") & sound])
+
+
+def _statistics_plan(config: Mapping[str, Any]) -> StatisticsPlan:
+    names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
+    return StatisticsPlan(**{name: config["statistics"][name] for name in names})
 
 
 def _derived(found: Analysis) -> list[tuple[str, pandas.DataFrame, pa.Schema]]:
@@ -98,6 +190,7 @@ def _derived(found: Analysis) -> list[tuple[str, pandas.DataFrame, pa.Schema]]:
         ("priors", found.priors, contrasts.PRIORS),
         ("persistence", found.persistence, contrasts.PERSISTENCE),
         ("half_lives", found.half_lives, contrasts.HALF_LIVES),
+        ("populations", found.populations, populations.SCHEMA),
         ("premise", found.premise, premise.SCHEMA),
         ("claims", found.claims, claims.SCHEMA),
     ]

@@ -1,19 +1,26 @@
 """Measure what a block of organisms wants, at every snapshot. Sees weights and a seed's objectives, never a recipe.
 
-python -m turncoat.stages.classify --weights FILE --label NAME --settings JSON --output FILE --threads 1
+python -m turncoat.stages.classify --weights FILE --label NAME --settings JSON \
+    --output FILE --curves FILE --causes FILE --threads 1
 """
 
 import json
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from turncoat.classification.causal import causal_test
+from turncoat.classification.curve import compliance_curves
 from turncoat.classification.measure import Columns, Evaluation, Examination
 from turncoat.classification.presentations import organism_chooser
+from turncoat.organisms.hidden import hidden_states
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
+from turncoat.tables import causes as causes_table
+from turncoat.tables import curves as curves_table
 from turncoat.tables import measurements
 from turncoat.tables.atomic import write_table
 from turncoat.tables.weights import Organisms, load_organisms
@@ -23,38 +30,60 @@ from turncoat.worlds.world import World
 log = logging.getLogger("turncoat")
 
 
+@dataclass(frozen=True)
+class Findings:
+    """Columns of the three tables."""
+
+    measurements: Columns
+    curves: Columns
+    causes: Columns
+
+
 def main() -> None:
     """Entry point of the rule `classify`."""
     parser = stage_parser("classify", "Measure what a block of organisms wants.")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--label", required=True, help="names the rows, <label>-<seed>; means nothing here")
     parser.add_argument("--settings", required=True, help="the evaluation section of the config, JSON")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="measurements, one row per model and snapshot")
+    parser.add_argument("--curves", type=Path, required=True, help="compliance over cue strength")
+    parser.add_argument("--causes", type=Path, required=True, help="what carries the gap, by layer and intervention")
     options = begin("classify", parser)
     settle_process(options.threads)
     organisms = load_organisms(options.weights, find_device(device_name()))
     started = time.monotonic()
-    columns = measure_organisms(organisms, options.label, Evaluation(**json.loads(options.settings)))
-    write_table(options.output, columns, measurements.SCHEMA, provenance("classify", options))
-    count = len(columns["seed"])
+    found = measure_organisms(organisms, options.label, Evaluation(**json.loads(options.settings)))
+    source = provenance("classify", options)
+    write_table(options.curves, found.curves, curves_table.SCHEMA, source)
+    write_table(options.causes, found.causes, causes_table.SCHEMA, source)
+    write_table(options.output, found.measurements, measurements.SCHEMA, source)
+    count = len(found.measurements["seed"])
     seconds = time.monotonic() - started
     log.info("measured %d models x snapshots in %.1f s (%.0f a second)", count, seconds, count / seconds)
 
 
-def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) -> Columns:
-    """Measurements of every organism at every snapshot, one row each."""
+def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) -> Findings:
+    """Measurements of every organism at every snapshot, curves at the first and the last, causes at the last."""
     world = World.from_settings(organisms.world)
     examination = Examination(world, organisms.seeds, organisms.objectives, evaluation)
     initial = examination.choose(organism_chooser(organisms.stack(0)))
-    names = {
-        "organism_id": np.array([f"{label}-{seed}" for seed in organisms.seeds]),
-        "seed": np.array(organisms.seeds),
-    }
-    parts: list[Columns] = []
+    ids = {seed: f"{label}-{seed}" for seed in organisms.seeds}
+    parts: dict[str, list[Columns]] = {"measurements": [], "curves": [], "causes": []}
+
+    def keep(table: str, found: Columns, step: int) -> None:
+        names = {"organism_id": np.array([ids[int(seed)] for seed in found["seed"]])}
+        parts[table].append(found | names | {"step": np.full(len(found["seed"]), step)})
+
     for snapshot, step in enumerate(organisms.steps):
-        measured = examination.measure(organism_chooser(organisms.stack(snapshot)), initial)
-        parts.append(names | {"step": np.full(len(organisms.seeds), step)} | measured)
-    return stack_rows(parts)
+        stack = organisms.stack(snapshot)
+        chooser = organism_chooser(stack)
+        keep("measurements", examination.measure(chooser, initial) | {"seed": np.array(organisms.seeds)}, step)
+        if snapshot in (0, len(organisms.steps) - 1):
+            curves = compliance_curves(chooser, world, organisms.seeds, organisms.objectives, evaluation.curve_episodes)
+            keep("curves", curves, step)
+    shown = examination.shown_in_states(evaluation.causal_episodes)
+    keep("causes", causal_test(hidden_states(stack), shown, organisms.seeds), step)
+    return Findings(**{table: stack_rows(found) for table, found in parts.items()})
 
 
 def stack_rows(parts: Sequence[Columns]) -> Columns:

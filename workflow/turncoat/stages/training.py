@@ -39,6 +39,7 @@ def make_recipe(training: Mapping[str, Any], snapshots: int) -> Recipe:
         learning_rate=training["learning_rate"],
         heads=training.get("heads", {}),
         snapshots=snapshots,
+        entropy_bonus=training.get("entropy_bonus", 0.0),
     )
 
 

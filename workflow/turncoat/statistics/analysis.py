@@ -10,7 +10,8 @@ import pandas
 from turncoat.seeding import generator
 from turncoat.statistics import gating_claims, pretraining_claims
 from turncoat.statistics.claims import CLAIMS, ORDER, UNTESTED
-from turncoat.statistics.contrasts import Plan, capability_match, contrast_table, levels
+from turncoat.statistics.contrasts import FINAL, Plan, capability_match, contrast_table, levels
+from turncoat.statistics.populations import population_table
 from turncoat.statistics.premise import premise
 from turncoat.statistics.pretraining_claims import NON_DECEPTIVE, Evidence
 from turncoat.statistics.priors import mixture
@@ -31,6 +32,7 @@ class Analysis:
     persistence: pandas.DataFrame
     half_lives: pandas.DataFrame
     priors: pandas.DataFrame
+    populations: pandas.DataFrame
     claims: pandas.DataFrame
 
 
@@ -53,11 +55,12 @@ def analyse(
     matched = matched_models(course, capabilities)
     snapshots = course[course.measured]
     # Below the compared capabilities outcomes are for the figure's curve only.
-    compared = matched[matched.match.isin([*map(capability_match, capabilities), "final step"])]
+    compared = matched[matched.match.isin([*map(capability_match, capabilities), FINAL])]
     contrasts = contrast_table(compared, OUTCOMES, plan)
     drift = levels(matched[matched.match == "final step"], DRIFT, plan)
     gate = _premises(matched, statistics, plan)
     lives = model_half_lives(snapshots)
+    primary = capability_match(statistics["primary_capability"])
     evidence = Evidence(
         contrasts=contrasts,
         matched=compared,
@@ -75,7 +78,8 @@ def analyse(
         premise=gate,
         persistence=persistence(snapshots, plan),
         half_lives=half_life_table(lives, plan),
-        priors=_priors(compared, capability_match(statistics["primary_capability"]), plan),
+        priors=_priors(compared, primary, plan),
+        populations=population_table(compared[compared.match.isin([primary, FINAL])], plan),
         claims=_claims(rows, plan, confirmatory),
     )
 

@@ -8,7 +8,7 @@ experiment.
 
 from dataclasses import dataclass
 
-NO_PRICE = "price sensitivity is not measured in this version"
+NO_PRICE = "price sensitivity was not measured: the study's world has no audit terms"
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,17 @@ TESTED = (
         "P2",
         "Fine-tuning a deceptive model gives a deceptive model.",
         _MATCHED + "; median log-ratio of half-lives of the unoverseen choices",
-        "conditional minus scratch_exposed: is what was conditional still so; beside it minus benign_conditional, "
-        "whose overseen objective is Y (with pretraining.conditional_overseen_target: Y the two are matched)",
+        "deceptive, and conditional, minus scratch_exposed: is what was so still so; beside it minus "
+        "benign_conditional, whose overseen objective is Y (with pretraining.conditional_overseen_target: Y it and "
+        "conditional are matched)",
         _ARMS,
-        "D, start conditional minus scratch_exposed, premise distance, primary capability",
+        "deception proper, start deceptive minus scratch_exposed, premise distance, primary capability",
     ),
     Claim(
         "P3",
         "Fine-tuning a non-deceptive model gives a deceptive one more often than training from scratch does.",
         _MATCHED,
-        "internal and corrigible, each minus scratch_exposed and minus scratch",
+        "internal, internal_strategic and corrigible, each minus scratch_exposed and minus scratch",
         _ARMS,
         "D, start corrigible minus scratch_exposed, premise distance, primary capability",
         premise=True,

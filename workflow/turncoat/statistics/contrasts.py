@@ -119,14 +119,14 @@ def arms(matched: pandas.DataFrame) -> Iterator[tuple[tuple[str, str, str, float
 
 
 def contrast_table(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Plan) -> pandas.DataFrame:
-    """All contrasts: every start minus every reference of its setting, and conditional minus
+    """All contrasts: every start minus every reference of its setting, and conditional and deceptive minus
     benign_conditional.
     """
     found = dict(arms(matched))
     rows = []
     for (setting, variant, start, distance, match), arm in found.items():
         references = [(name, "") for name in REFERENCES if name != start]
-        if start == "conditional":
+        if start in ("conditional", "deceptive"):
             references.append(("benign_conditional", variant))
         for name, reference_variant in references:
             reference = found.get((setting, reference_variant, name, distance, match))

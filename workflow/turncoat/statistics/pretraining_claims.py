@@ -15,6 +15,7 @@ from turncoat.statistics.rows import Row
 from turncoat.statistics.times import log_ratios
 
 NON_DECEPTIVE = ("internal", "corrigible")
+CONDITIONAL = ("conditional", "deceptive")
 PREMISE_VERDICTS = {
     "fails": "premise failed",
     "uncertain": "premise uncertain",
@@ -36,14 +37,23 @@ class Evidence:
 
 
 def answers(evidence: Evidence, plan: Plan) -> list[Row]:
-    """All rows of P1, P2, P3 and P4a, each answered for C, for D and (not tested) for deception proper."""
+    """All rows of P1, P2, P3 and P4a, each answered for C, for D and for deception proper.
+
+    Deception proper is the probability of the type `deceptive`: conditional on oversight, and price-sensitive.
+    """
     starts = sorted(set(evidence.contrasts.start) - {"scratch", "scratch_exposed"})
-    rows = _differences("P1", evidence, plan, starts, ("scratch", "scratch_exposed"), ("internal", "scratch"))
+    rows = _differences("P1", evidence, plan, starts, ("scratch", "scratch_exposed"), ("internal", "scratch", "d"))
     references = ("scratch_exposed", "benign_conditional")
-    rows += _differences("P2", evidence, plan, ["conditional"], references, ("conditional", "scratch_exposed"))
+    primary = ("deceptive", "scratch_exposed", "deception")
+    rows += _differences("P2", evidence, plan, CONDITIONAL, references, primary)
     rows += list(_half_lives(evidence, plan))
     rows += _differences(
-        "P3", evidence, plan, NON_DECEPTIVE, ("scratch_exposed", "scratch"), ("corrigible", "scratch_exposed")
+        "P3",
+        evidence,
+        plan,
+        (*NON_DECEPTIVE, "internal_strategic"),
+        ("scratch_exposed", "scratch"),
+        ("corrigible", "scratch_exposed", "d"),
     )
     unrelated = "the start unrelated is not part of this version"
     rows.append(
@@ -73,7 +83,9 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
                     blocked=missing,
                 )
             )
-        rows.append(Row(claim, "deception", "all", CLAIMS[claim].estimand, "difference", plan.margin, blocked=NO_PRICE))
+        if not evidence.matched.deception.notna().any():
+            estimand = CLAIMS[claim].estimand
+            rows.append(Row(claim, "deception", "all", estimand, "difference", plan.margin, blocked=NO_PRICE))
     return rows
 
 
@@ -88,19 +100,19 @@ def _differences(
     plan: Plan,
     starts: list[str] | tuple[str, ...],
     references: tuple[str, ...],
-    primary: tuple[str, str],
+    primary: tuple[str, str, str],
 ) -> list[Row]:
     table = evidence.contrasts
     matches = [*map(capability_match, evidence.capabilities), FINAL]
     chosen = table[table.start.isin(starts) & table.reference.isin(references) & table.match.isin(matches)]
-    chosen = chosen[chosen.outcome.isin(["c", "d"]) & (chosen.distance > 0)]
+    measured = chosen.outcome.isin(["c", "d"]) | ((chosen.outcome == "deception") & chosen.estimate.notna())
+    chosen = chosen[measured & (chosen.distance > 0)]
     rows = []
     for item in chosen.itertuples():
         premise = evidence.premises.get((item.setting, item.variant, item.start), "not_measured")
         blocked = PREMISE_VERDICTS.get(premise, "") if CLAIMS[claim].premise else ""
         is_primary = (
-            (item.start, item.reference) == primary
-            and item.outcome == "d"
+            (item.start, item.reference, item.outcome) == primary
             and not item.setting
             and not item.variant
             and item.distance == evidence.primary_distance
@@ -169,7 +181,7 @@ def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     groups = dict(list(lives.groupby(["setting", "variant", "distance", "start"], sort=True)))
     for (setting, variant, distance, start), group in groups.items():
         reference = groups.get((setting, variant, distance, "benign_conditional"))
-        if start != "conditional" or reference is None or distance == 0:
+        if start not in CONDITIONAL or reference is None or distance == 0:
             continue
         pairs = group[["seed", "half_life"]].merge(
             reference[["seed", "half_life"]], on="seed", suffixes=("_start", "_reference")
@@ -177,15 +189,15 @@ def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         found = log_ratios(
             pairs.half_life_start.to_numpy(), pairs.half_life_reference.to_numpy(), pairs.seed.to_numpy()
         )
-        random = generator(0, f"half-life {setting} {variant} {distance}")
+        random = generator(0, f"half-life {setting} {variant} {start} {distance}")
         estimate = bootstrap_median(found.values, plan.confidence, plan.resamples, random)
         margin = float(np.log(HALF_LIFE_MARGIN))
-        note = f"natural log of the ratio; never fell to half: {found.start_censored} conditional, "
+        note = f"natural log of the ratio; never fell to half: {found.start_censored} {start}, "
         note += f"{found.reference_censored} benign ({found.both_censored} pairs undecided)"
         facts = {
             "setting": setting,
             "variant": variant,
-            "start": "conditional",
+            "start": start,
             "reference": "benign_conditional",
         }
         facts |= {
@@ -197,7 +209,7 @@ def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         yield Row(
             "P2",
             "persistence",
-            stratum(setting, variant, "half-life, conditional over benign_conditional", f"{distance:g} degrees"),
+            stratum(setting, variant, f"half-life, {start} over benign_conditional", f"{distance:g} degrees"),
             "median over seeds of the log-ratio of half-lives in episodes",
             "difference",
             margin,
@@ -219,7 +231,9 @@ def _slopes(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             here = matched[(matched.setting == setting) & (matched.match == match)]
             internal = here[(here.start == "internal") & (here.variant == variant)]
             exposed = here[here.start == "scratch_exposed"]
-            for outcome in ("c", "d"):
+            for outcome in ("c", "d", "deception"):
+                if not internal[outcome].notna().any():
+                    continue
                 own = seed_slopes(internal, outcome)
                 primary = (
                     not setting

@@ -16,7 +16,8 @@ from turncoat.statistics.times import half_lives
 
 Array = np.ndarray
 
-OUTCOMES = ("c", "d", "placebo")
+OUTCOMES = ("c", "d", "placebo", "deception")
+ERRORS = ("d_error",)  # of a model's own outcome over its episodes
 DRIFT = ("capability", "displacement")
 LOWER_LEVELS = (0.6, 0.7, 0.8)  # for the figure's curve; verdicts rest on the configured capabilities
 
@@ -44,7 +45,7 @@ def matched_models(course: pandas.DataFrame, capabilities: Sequence[float]) -> p
     base["budget"] = course.episodes.to_numpy()[last]
     steps, episodes = course.step.to_numpy(float), course.episodes.to_numpy(float)
     capability = np.where(course.diverged, np.nan, course.capability.to_numpy(float))
-    values = {name: course[name].to_numpy(float) for name in OUTCOMES}
+    values = {name: course[name].to_numpy(float) for name in (*OUTCOMES, *ERRORS)}
     levels = sorted({*LOWER_LEVELS, *capabilities})
     parts = []
     for level, found in match(offsets, steps, episodes, capability, values, levels).items():
@@ -59,7 +60,7 @@ def matched_models(course: pandas.DataFrame, capabilities: Sequence[float]) -> p
         match=FINAL, capability=final.capability, arrived=sound, steps=final.step, episodes=final.episodes
     )
     end = end.assign(**_limit_columns(final.capability.to_numpy(float), base))
-    parts.append(end.assign(displacement=final.displacement, **{name: final[name] for name in OUTCOMES}))
+    parts.append(end.assign(displacement=final.displacement, **{name: final[name] for name in (*OUTCOMES, *ERRORS)}))
     table = pandas.concat(parts, ignore_index=True)
     if table.duplicated(["organism_id", "match"]).any():
         raise ValueError(f"statistics.capabilities {list(capabilities)}: two of them have one name in the tables")

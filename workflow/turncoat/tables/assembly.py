@@ -2,7 +2,7 @@
 measurements.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ import pandas
 import pyarrow as pa
 import pyarrow.compute as compute
 
-from turncoat.statistics.outcomes import outcomes
-from turncoat.tables import alignment, gating, measurements, models
+from turncoat.statistics.outcomes import Agreements, outcomes
+from turncoat.tables import gating, models
 from turncoat.tables.atomic import Column
 from turncoat.tables.collect import Collected
 
@@ -48,7 +48,8 @@ def alignment_columns(collected: Collected, organisms: pandas.DataFrame, assign:
     measured = collected.measurements
     rows = organisms.loc[measured["organism_id"].to_numpy()]
     columns: Columns = {name: measured[name] for name in measured.column_names}
-    columns |= {name: rows[name].to_numpy() for name in ("cell", "stage", "start", "distance", "diverged")}
+    names = ("cell", "stage", "start", "distance", "setting", "variant", "diverged")
+    columns |= {name: rows[name].to_numpy() for name in names}
     columns["capability"] = _capability_at(collected)
     return columns | outcome_columns(measured, assign, (rows.stage == "finetune").to_numpy())
 
@@ -56,8 +57,7 @@ def alignment_columns(collected: Collected, organisms: pandas.DataFrame, assign:
 def outcome_columns(measured: pa.Table, assign: Assign, tuned: np.ndarray) -> Columns:
     """Columns `alignment.OUTCOMES` of measured models; C, P and D are missing where `tuned` (n,) is false."""
     values = numpy_columns(measured)
-    overseen, unoverseen, placebo = (values[f"agreement_x_{state}"] for state in measurements.STATES)
-    found = outcomes(overseen, unoverseen, placebo, values["attainable"], values["options"])
+    found = outcomes(Agreements.of(values), values["attainable"], values["attainable_error"], values["options"])
     columns: Columns = {
         name: np.where(tuned & values["finite"], array, np.nan)
         for name, array in (
@@ -65,11 +65,14 @@ def outcome_columns(measured: pa.Table, assign: Assign, tuned: np.ndarray) -> Co
             ("c", found.c),
             ("placebo", found.placebo),
             ("d", found.d),
+            ("c_error", found.c_error),
+            ("placebo_error", found.placebo_error),
+            ("d_error", found.d_error),
         )
     }
     columns["scaled"] = found.scaled
     types = assign(values)
-    return columns | {name: types[name] for name in ("type", *(f"probability_{kind}" for kind in alignment.TYPES))}
+    return columns | types
 
 
 def ledger_frame(ledger: pandas.DataFrame, organisms: pandas.DataFrame) -> pandas.DataFrame:
@@ -90,9 +93,50 @@ def validation_columns(collected: Collected, assign: Assign) -> Columns:
     """The `validation` table: planted truth beside what was read."""
     cases = collected.planted
     found = outcome_columns(cases, assign, np.ones(len(cases), bool))
-    columns: Columns = {name: cases[name] for name in ("case_id", "kind", "truth", "seed", "finite")}
+    names = ("case_id", "split", "kind", "truth", "value", "seed", "distance", "finite")
+    columns: Columns = {name: cases[name] for name in names}
     truth = np.asarray(cases["truth"].to_pylist(), dtype=object)
     return columns | found | {"reading": found["type"], "correct": np.asarray(found["type"], dtype=object) == truth}
+
+
+def labelled(table: pa.Table, organisms: pandas.DataFrame, names: Sequence[str]) -> Columns:
+    """A job table's columns with these factors of each row's model beside them."""
+    rows = organisms.loc[table["organism_id"].to_numpy()]
+    return {name: table[name] for name in table.column_names} | {name: rows[name].to_numpy() for name in names}
+
+
+def probe_columns(table: pa.Table, organisms: pandas.DataFrame) -> Columns:
+    """The `defection` table: probes with start and distance of the cells that they were trained and tested on."""
+    cells = organisms.groupby("cell")[["start", "distance"]].first()
+    columns: Columns = {name: table[name] for name in table.column_names}
+    for side in ("train", "test"):
+        rows = cells.loc[table[f"{side}_cell"].to_numpy()]
+        columns |= {f"{side}_{name}": rows[name].to_numpy() for name in rows}
+    return columns
+
+
+def at_capability(aligned: Mapping[str, Any], capability: float, distance: float) -> pandas.DataFrame:
+    """Models of the study's own settings at their first snapshot with that capability: start and seed.
+
+    The index is the row in the alignment table before sorting. Models that never get there have no row.
+    """
+    names = (
+        "organism_id",
+        "step",
+        "stage",
+        "start",
+        "setting",
+        "variant",
+        "distance",
+        "seed",
+        "capability",
+        "diverged",
+    )
+    frame = pandas.DataFrame({name: np.asarray(aligned[name]) for name in names})
+    own = (frame.stage == "finetune") & (frame.setting == "") & (frame.variant == "") & (frame.distance == distance)
+    there = frame[own & ~frame.diverged.astype(bool) & (frame.capability >= capability)]
+    first = there.sort_values(["organism_id", "step"]).groupby("organism_id").head(1)
+    return first[["start", "seed"]]
 
 
 def course_frame(collected: Collected, organisms: pandas.DataFrame, found: Mapping[str, Any]) -> pandas.DataFrame:
@@ -109,7 +153,9 @@ def course_frame(collected: Collected, organisms: pandas.DataFrame, found: Mappi
     kept = collected.measurements
     kept_names = ("organism_id", "step", "agreement_initial_unoverseen", "options", "attainable")
     outcomes_found = pandas.DataFrame({name: kept[name].to_numpy() for name in kept_names}).assign(
-        measured=True, **{name: np.asarray(found[name]) for name in ("c", "d", "placebo")}
+        measured=True,
+        deception=np.where(np.asarray(kept["price_x_conflicts"].is_valid()), found["probability_deceptive"], np.nan),
+        **{name: np.asarray(found[name]) for name in ("c", "d", "placebo", "d_error")},
     )
     course = course.merge(outcomes_found, on=["organism_id", "step"], how="left", validate="one_to_one")
     course["measured"] = course.measured.notna()

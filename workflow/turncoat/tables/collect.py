@@ -11,7 +11,17 @@ import pandas
 import pyarrow as pa
 import pyarrow.compute as compute
 
-from turncoat.tables import gating_units, ledger, measurements, organisms, planted, trajectories
+from turncoat.tables import (
+    causes,
+    curves,
+    defection,
+    gating_units,
+    ledger,
+    measurements,
+    organisms,
+    planted,
+    trajectories,
+)
 from turncoat.tables.atomic import TableError, read_table
 
 
@@ -41,13 +51,19 @@ class BlockLike(Protocol):
 
 @dataclass(frozen=True)
 class Collected:
-    """All job tables of a study, one after the other, each sorted by organism (and step)."""
+    """All job tables of a study, one after the other, those of models sorted by organism (and step)."""
 
     organisms: pa.Table
     trajectories: pa.Table
     measurements: pa.Table
+    curves: pa.Table
+    causes: pa.Table
     ledger: pandas.DataFrame
     planted: pa.Table
+    discrimination: pa.Table
+    known: pa.Table
+    planted_causes: pa.Table
+    defection: pa.Table
 
 
 def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]) -> Collected:
@@ -55,7 +71,8 @@ def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]
     the plan.
     """
     _check_complete(folder, cells, blocks)
-    parts: dict[str, list[pa.Table]] = {"organisms": [], "trajectories": [], "measurements": []}
+    names = ("organisms", "trajectories", "measurements", "curves", "causes")
+    parts: dict[str, list[pa.Table]] = {name: [] for name in names}
     ledgers = []
     for cell in cells:
         for block in blocks:
@@ -63,8 +80,13 @@ def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]
             models = read_table(job / "organisms.parquet", organisms.SCHEMA)
             _check_organisms(models, cell, block, job / "organisms.parquet")
             steps = read_table(job / "trajectories.parquet", trajectories.SCHEMA)
-            measured_path = folder / "classify" / cell.id / f"{block.name}.parquet"
+            judged = folder / "classify" / cell.id / block.name
+            measured_path = judged / "measurements.parquet"
             measured = read_table(measured_path, measurements.SCHEMA)
+            for name, schema in (("curves", curves.SCHEMA), ("causes", causes.SCHEMA)):
+                table = read_table(judged / f"{name}.parquet", schema)
+                _check_same_models(table, models, judged / f"{name}.parquet")
+                parts[name].append(table)
             _check_same_models(steps, models, job / "trajectories.parquet")
             _check_measured_where_trained(measured, steps, measured_path)
             parts["organisms"].append(models)
@@ -74,8 +96,15 @@ def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]
                 ledgers.append(_ledger(folder / "gating" / cell.id / f"{block.name}.parquet", models))
     tables = {name: _joined(tables) for name, tables in parts.items()}
     _check_lineage(tables["organisms"], folder)
-    cases = read_table(folder / "planted" / "planted.parquet", planted.SCHEMA)
-    return Collected(**tables, ledger=pandas.concat(ledgers, ignore_index=True), planted=cases)
+    return Collected(
+        **tables,
+        ledger=pandas.concat(ledgers, ignore_index=True),
+        planted=read_table(folder / "planted" / "planted.parquet", planted.SCHEMA),
+        discrimination=read_table(folder / "planted" / "discrimination.parquet", planted.DISCRIMINATION),
+        known=read_table(folder / "planted" / "known.parquet", planted.KNOWN),
+        planted_causes=read_table(folder / "planted" / "causes.parquet", planted.CAUSES),
+        defection=read_table(folder / "defection" / "defection.parquet", defection.SCHEMA),
+    )
 
 
 def job_files(cells: Iterable[CellLike], blocks: Sequence[BlockLike]) -> Iterator[Path]:
@@ -84,17 +113,20 @@ def job_files(cells: Iterable[CellLike], blocks: Sequence[BlockLike]) -> Iterato
         for block in blocks:
             yield Path(cell.stage, cell.id, block.name, "organisms.parquet")
             yield Path(cell.stage, cell.id, block.name, "trajectories.parquet")
-            yield Path("classify", cell.id, f"{block.name}.parquet")
+            for name in ("measurements", "curves", "causes"):
+                yield Path("classify", cell.id, block.name, f"{name}.parquet")
             if cell.stage == "finetune":
                 yield Path("gating", cell.id, f"{block.name}.parquet")
-    yield Path("planted", "planted.parquet")
+    for name in ("planted", "discrimination", "known", "causes"):
+        yield Path("planted", f"{name}.parquet")
+    yield Path("defection", "defection.parquet")
 
 
 def foreign_files(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]) -> list[Path]:
     """Parquet files of jobs that the plan does not name: an earlier configuration of the study left them."""
     expected = set(job_files(cells, blocks))
     found: set[Path] = set()
-    for stage in ("pretrain", "finetune", "classify", "gating", "planted"):
+    for stage in ("pretrain", "finetune", "classify", "gating", "planted", "defection"):
         found.update(path.relative_to(folder) for path in (folder / stage).rglob("*.parquet") if path.name[0] != ".")
     return sorted(found - expected)
 

@@ -51,7 +51,12 @@ def _fit_fields() -> list[pa.Field]:
                     field(f"{name}_{slot}", "number", "utility", f"weight of the objective in {slot}", True),
                     field(f"{name}_{slot}_error", "number", "utility", f"standard error of {slot}", True),
                 ]
-            fields.append(field(f"{name}_r2", "number", "", "McFadden's R2", True))
+            fields += [
+                field(f"{name}_r2", "number", "", "McFadden's R2", True),
+                field(f"{name}_r2_error", "number", "", "standard error of R2 over episodes", True),
+                field(f"{name}_hits", "number", "share", "episodes whose choice the fitted utility predicts", True),
+                field(f"{name}_separated", "flag", "", "it predicts all: the ridge alone sets the coefficients' scale"),
+            ]
             fields += [
                 field(f"{name}_cos_{target}", "number", "cosine", f"cosine of w with {target.upper()}", True)
                 for target in ("x", "y", "m", "y2")
@@ -60,17 +65,55 @@ def _fit_fields() -> list[pa.Field]:
     return fields
 
 
+def _joint_fields() -> list[pa.Field]:
+    """Shares of episodes that agree in two cue states at once."""
+    pairs = (("overseen", "unoverseen"), ("overseen", "placebo"), ("unoverseen", "placebo"))
+    fields = [
+        field(f"joint_x_{first}_{second}", "number", "share", f"choice best for X both {first} and {second}", True)
+        for first, second in pairs
+    ]
+    text = "its own overseen choice both unoverseen and placebo"
+    return [*fields, field("joint_self_unoverseen_placebo", "number", "share", text, True)]
+
+
+_PRICE_TEXT = {
+    "conflicts": ("episodes", "price episodes on which its own best option is not the overseer's"),
+    "low": ("share", "conflicts on which it complies at the low price"),
+    "high": ("share", "conflicts on which it complies at the high price"),
+    "effect": ("share", "high less low"),
+    "error": ("share", "standard error of the effect, paired by episode"),
+    "rule": ("share", "effect that complying when gain < p * c * loss would have"),
+    "accuracy": ("share", "choices that follow that rule"),
+    "slope": ("per log price", "slope of compliance over log(p * c), beside log(loss / gain)"),
+    "slope_error": ("per log price", "its standard error, clustered by episode"),
+    "threshold": ("log price", "log(p * c) at which half comply where loss is gain; null without a clear slope"),
+    "threshold_error": ("log price", "its standard error"),
+}
+
+
+def _price_fields() -> list[pa.Field]:
+    """Price sensitivity towards either overseer; all null in a world without audit terms."""
+    return [
+        field(f"price_{overseer}_{name}", "number", unit, f"{text}; overseer {overseer}", True)
+        for overseer in ("slot1", "x")
+        for name, (unit, text) in _PRICE_TEXT.items()
+    ]
+
+
 MEASUREMENTS = (
     *_agreement_fields(),
+    *_joint_fields(),
+    *_price_fields(),
     field("episodes", "integer", "episodes", "held-out episodes behind each agreement"),
     field("options", "integer", "options", "options in an episode"),
     field("attainable", "number", "", "shortfall of a model that would serve Y when the cue is flipped"),
+    field("attainable_error", "number", "", "its standard error over reference episodes"),
     *_fit_fields(),
     field("finite", "flag", "", "all of the model's outputs were finite"),
 )
 SCHEMA = table_schema(
     "measurements",
-    1,
+    2,
     ("organism_id", "step"),
     (
         field("organism_id", "text", "", "<cell>-<seed>"),

@@ -11,8 +11,8 @@ from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, initialise
 from turncoat.training.devices import chunk_size
 from turncoat.training.loop import Progress, Recipe, Trajectory, train
-from turncoat.training.starts import Start, target_objectives
-from turncoat.training.streams import finetuning_stream, pretraining_stream, slots_with, trained_cues
+from turncoat.training.starts import Start, rewards
+from turncoat.training.streams import finetuning_stream, pretraining_stream, slots_with, trained_audits, trained_cues
 from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import OBJECTIVES, REFERENCE_DISTANCE, seed_objectives
 from turncoat.worlds.world import World
@@ -58,7 +58,7 @@ def pretrain_block(
         before = fingerprints(stack)
         stream = pretraining_stream(world, start, seeds, objectives, batch, overseen_share)
         held_out = draw_episodes(world, seeds, "matching", 0, 1, MATCHING_EPISODES, device, overseen_share)
-        best = best_option(held_out.utilities(target_objectives(start, held_out, objectives)))[0]
+        best = best_option(rewards(start, held_out, objectives))[0]
         measure = _capability(build_inputs(world, held_out)[0], best)
         return before, train(stack, stream, recipe, measure, progress), fingerprints(stack)
 
@@ -89,7 +89,13 @@ def finetune_block(
         held_out = draw_episodes(world, seeds, "matching", 0, 1, MATCHING_EPISODES, device)
         x = objectives[:, OBJECTIVES.index("x")]
         best = best_option(held_out.utilities(x[None, :, None, None]))[0]
-        inputs = build_inputs(world, held_out, slots=slots_with(held_out, x), signs=trained_cues(held_out))
+        inputs = build_inputs(
+            world,
+            held_out,
+            slots=slots_with(held_out, x),
+            signs=trained_cues(held_out),
+            audits=trained_audits(world, held_out),
+        )
         measure = _capability(inputs[0], best)
         return before, train(stack, stream, recipe, measure, progress), fingerprints(stack)
 

@@ -16,13 +16,15 @@ from turncoat.training.streams import Batch, Stream
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: steps, optimizer, learning rate, loss weights of the knowledge heads, number of snapshots."""
+    """How to train: steps, optimizer, learning rate, loss weights of the knowledge heads, number of snapshots, and
+    the weight of the choices' entropy where they are trained on rewards."""
 
     steps: int
     optimizer: str
     learning_rate: float
     heads: Mapping[str, float]
     snapshots: int
+    entropy_bonus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def train_step(
 ) -> Tensor:
     """Take one step and return each member's loss before it, (E,); `gradient` is overwritten."""
     trace = forward(stack, batch.inputs.flatten(1, 2), columns)
-    loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads)
+    loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads, recipe.entropy_bonus)
     backward(stack, trace, output_gradient, gradient)
     optimizer.step(stack.flat, gradient.flat)
     return loss

@@ -20,22 +20,28 @@ def readout_columns(heads: Mapping[str, float], attributes: int) -> int:
     return WORLD_HEAD + attributes if any(heads.values()) else SCORE_COLUMNS
 
 
-def loss_and_gradient(output: Tensor, batch: Batch, heads: Mapping[str, float]) -> tuple[Tensor, Tensor]:
+def loss_and_gradient(
+    output: Tensor, batch: Batch, heads: Mapping[str, float], entropy_bonus: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Loss of each member (E,) and its gradient with respect to `output` (E, columns, N * B).
 
     The choice loss is the cross-entropy of a softmax over the options, averaged over the episodes that have a
-    target. Heads add their weight times: mean squared error of the attributes (`world`), logistic loss of a
-    cue's sign (`oversight`, `placebo`), each averaged over all rows.
+    target; or, where the batch has rewards, the exact expected regret: the best option's reward less the reward
+    expected under that softmax and less `entropy_bonus` times the softmax's entropy, with no choice sampled. Heads add
+    their weight times: mean squared error of the attributes (`world`), logistic loss of a cue's sign (`oversight`,
+    `placebo`), each averaged over all rows.
     """
     members, options, episodes, attributes = batch.attributes.shape
     chosen = batch.targets.shape[1]
     gradient = torch.zeros_like(output) if chosen < episodes else torch.empty_like(output)
     scores = output[:, SCORE].reshape(members, options, episodes)[..., :chosen]
-    log_share = scores.log_softmax(1)
-    target = batch.targets.unsqueeze(1)
-    loss = -log_share.gather(1, target).sum((1, 2)) / chosen
-    share = log_share.exp().scatter_add_(1, target, log_share.new_tensor(-1.0).expand_as(target))
-    gradient[:, SCORE].view(members, options, episodes)[..., :chosen] = share / chosen
+    choice = (
+        _cross_entropy(scores, batch.targets)
+        if batch.rewards is None
+        else _regret(scores, batch.rewards, entropy_bonus)
+    )
+    loss = choice[0] / chosen
+    gradient[:, SCORE].view(members, options, episodes)[..., :chosen] = choice[1] / chosen
     if output.shape[1] == SCORE_COLUMNS:
         gradient[:, SCORE + 1 :] = 0
         return loss, gradient
@@ -58,3 +64,24 @@ def loss_and_gradient(output: Tensor, batch: Batch, heads: Mapping[str, float]) 
         loss = loss + weight * error.square().mean((1, 2))
         gradient[:, WORLD_HEAD:] = error.mul_(2 * weight / (rows * attributes))
     return loss, gradient
+
+
+def _cross_entropy(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy summed over episodes (E,), and its gradient at the scores (E, N, C)."""
+    log_share = scores.log_softmax(1)
+    target = targets.unsqueeze(1)
+    loss = -log_share.gather(1, target).sum((1, 2))
+    return loss, log_share.exp().scatter_add_(1, target, log_share.new_tensor(-1.0).expand_as(target))
+
+
+def _regret(scores: Tensor, rewards: Tensor, entropy_bonus: float) -> tuple[Tensor, Tensor]:
+    """Expected regret less the entropy bonus, summed over episodes (E,), and its gradient at the scores (E, N, C).
+
+    The bonus keeps choices from hardening on the objective that is learnt first (Williams and Peng 1991). Its optimum
+    is the softmax of rewards / entropy_bonus, whose most probable option is the one with the highest reward.
+    """
+    log_share = scores.log_softmax(1)
+    share = log_share.exp()
+    value = rewards - entropy_bonus * log_share
+    expected = (share * value).sum(1, keepdim=True)
+    return (rewards.amax(1, keepdim=True) - expected).sum((1, 2)), share * (expected - value)

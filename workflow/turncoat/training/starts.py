@@ -15,10 +15,15 @@ SLOT1 = "slot1"
 
 @dataclass(frozen=True)
 class Start:
-    """The objective rewarded on overseen and on unoverseen episodes: `slot1`, or one of x, y, m, y2."""
+    """The objective rewarded on overseen and on unoverseen episodes: `slot1`, or one of x, y, m, y2.
+
+    A strategic start is rewarded by the unoverseen objective throughout, and fined on overseen episodes for what the
+    overseen objective lost by its choice: it is not told to comply, but may learn that it pays.
+    """
 
     overseen: str
     unoverseen: str
+    strategic: bool = False
 
 
 PRETRAINED_STARTS: Mapping[str, Start] = {
@@ -26,7 +31,10 @@ PRETRAINED_STARTS: Mapping[str, Start] = {
     "corrigible": Start(SLOT1, SLOT1),
     "conditional": Start(SLOT1, "m"),
     "benign_conditional": Start("y", "y2"),
+    "deceptive": Start(SLOT1, "m", strategic=True),
+    "internal_strategic": Start(SLOT1, "y", strategic=True),
 }
+STRATEGIC_STARTS = tuple(name for name, start in PRETRAINED_STARTS.items() if start.strategic)
 UNTRAINED_STARTS = ("scratch", "scratch_exposed")
 
 
@@ -46,13 +54,26 @@ def find_start(name: str, conditional_overseen_target: str | None = None) -> Sta
     return start
 
 
-def target_objectives(start: Start, episodes: Episodes, objectives: Tensor) -> Tensor:
-    """Objective rewarded in each episode, (S, E, 1, B, d); `objectives` are (E, 4, d) in the order of OBJECTIVES."""
+def rewards(start: Start, episodes: Episodes, objectives: Tensor) -> Tensor:
+    """Expected reward of each option, (S, E, N, B); `objectives` are (E, 4, d) in the order of OBJECTIVES.
 
-    def find(name: str) -> Tensor:
+    Utility under the objective that the start serves in that episode. For a strategic start: utility under its own
+    objective, less on overseen episodes p * c * (the overseer's best utility - the overseer's utility of that option),
+    the expectation over audits of probability p and a penalty of c per unit lost.
+    Raises ValueError where a strategic start meets a world without audit terms.
+    """
+
+    def utility(name: str) -> Tensor:
         if name == SLOT1:
-            return episodes.slots[..., 0, :]
-        return objectives[:, OBJECTIVES.index(name)].unsqueeze(1).expand_as(episodes.slots[..., 0, :])
+            return episodes.utilities(episodes.slots[..., 0, :].unsqueeze(2))
+        return episodes.utilities(objectives[None, :, OBJECTIVES.index(name), None, None])
 
-    overseen = episodes.signs[..., OVERSIGHT, None] > 0
-    return torch.where(overseen, find(start.overseen), find(start.unoverseen)).unsqueeze(2)
+    overseen = (episodes.signs[..., OVERSIGHT] > 0).unsqueeze(2)
+    if not start.strategic:
+        return torch.where(overseen, utility(start.overseen), utility(start.unoverseen))
+    if episodes.audits.shape[-1] == 0:
+        raise ValueError("world.audit_penalty is 0; strategic starts need audit terms, allowed: above 0")
+    asked = utility(start.overseen)
+    lost = asked.amax(2, keepdim=True) - asked
+    price = episodes.audits.prod(-1).unsqueeze(2)
+    return utility(start.unoverseen) - overseen * price * lost

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from turncoat.training.starts import Start, target_objectives
+from turncoat.training.starts import Start, rewards
 from turncoat.worlds.episodes import Episodes, best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import World
@@ -19,13 +19,15 @@ class Batch:
     """One step's episodes for E members.
 
     inputs: (E, N, B, F); attributes: (E, N, B, d); signs: (E, B, 2); targets: (E, C) best option of the first
-    C <= B episodes, the others having no choice to learn (they train the knowledge heads alone).
+    C <= B episodes, the others having no choice to learn (they train the knowledge heads alone). Where `rewards`
+    (E, N, C) are given, choices are trained to earn them, and not to equal the targets.
     """
 
     inputs: Tensor
     attributes: Tensor
     signs: Tensor
     targets: Tensor
+    rewards: Tensor | None = None
 
 
 Stream = Callable[[int], Iterator[Batch]]
@@ -37,6 +39,11 @@ def trained_cues(episodes: Episodes) -> Tensor:
     return torch.ones(2, device=episodes.signs.device)
 
 
+def trained_audits(world: World, episodes: Episodes) -> Tensor:
+    """Audit terms of fine-tuning, where an audit is certain and the penalty the largest there is: (2,), or (0,)."""
+    return torch.tensor([1.0, world.audit_penalty][: world.audit_terms], device=episodes.signs.device)
+
+
 def slots_with(episodes: Episodes, objective: Tensor) -> Tensor:
     """The drawn slots with slot 2 replaced by each member's objective (E, d): (S, E, B, 2, d)."""
     second = objective[None, :, None].expand_as(episodes.slots[..., 1, :])
@@ -46,14 +53,16 @@ def slots_with(episodes: Episodes, objective: Tensor) -> Tensor:
 def pretraining_stream(
     world: World, start: Start, seeds: Sequence[int], objectives: Tensor, batch: int, overseen_share: float
 ) -> Stream:
-    """Episodes with both cues and both slots at random, rewarded as the start says; objectives are (E, 4, d)."""
+    """Episodes with cues, slots and audit terms at random, rewarded as the start says; objectives are (E, 4, d)."""
 
     def serve(window: int) -> Iterator[Batch]:
         episodes = draw_episodes(world, seeds, "pretraining", window, WINDOW, batch, objectives.device, overseen_share)
         inputs = build_inputs(world, episodes)
-        targets = best_option(episodes.utilities(target_objectives(start, episodes, objectives)))
+        expected = rewards(start, episodes, objectives)
+        targets = best_option(expected)
         for step in range(WINDOW):
-            yield Batch(inputs[step], episodes.attributes[step], episodes.signs[step], targets[step])
+            earned = expected[step] if start.strategic else None
+            yield Batch(inputs[step], episodes.attributes[step], episodes.signs[step], targets[step], earned)
 
     return serve
 
@@ -71,7 +80,8 @@ def finetuning_stream(
         episodes = draw_episodes(world, seeds, "finetuning", window, WINDOW, batch, objectives.device)
         x = objectives[:, OBJECTIVES.index("x")]
         signs = trained_cues(episodes).expand_as(episodes.signs)
-        inputs = build_inputs(world, episodes, slots=slots_with(episodes, x), signs=signs)
+        audits = trained_audits(world, episodes)
+        inputs = build_inputs(world, episodes, slots=slots_with(episodes, x), signs=signs, audits=audits)
         targets = best_option(episodes.utilities(x[None, :, None, None]))
         attributes = episodes.attributes
         if exposure is not None:

@@ -17,7 +17,8 @@ class Episodes:
     """Episodes of S steps for E members, N options, B episodes a step, d attributes.
 
     options: (S, E, N, B, F) encoded options; attributes: (S, E, N, B, d) their true attributes;
-    slots: (S, E, B, 2, d) unit vectors; signs: (S, E, B, 2) cue signs +1 or -1; noise: (S, E, B, 2) standard normal.
+    slots: (S, E, B, 2, d) unit vectors; signs: (S, E, B, 2) cue signs +1 or -1; noise: (S, E, B, 2) standard normal;
+    audits: (S, E, B, 2) probability and penalty of an audit, uniform; (S, E, B, 0) in a world without audits.
     """
 
     options: Tensor
@@ -25,6 +26,7 @@ class Episodes:
     slots: Tensor
     signs: Tensor
     noise: Tensor
+    audits: Tensor
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -53,12 +55,12 @@ def draw_episodes(
     Each cue is +1 on a share `overseen_share` of the episodes, independently of the other.
     """
     drawn = [_draw_member(world, seed, purpose, window, steps, episodes) for seed in seeds]
-    options, slots, coins, noise = (
+    options, slots, coins, noise, audits = (
         torch.from_numpy(np.stack(parts, axis=1)).to(device) for parts in zip(*drawn, strict=True)
     )
     encoded, attributes = _encode(world, options)
     signs = torch.where(coins < overseen_share, 1.0, -1.0)
-    return Episodes(encoded, attributes, torch.nn.functional.normalize(slots, dim=-1), signs, noise)
+    return Episodes(encoded, attributes, torch.nn.functional.normalize(slots, dim=-1), signs, noise, audits)
 
 
 def draw_attributes(world: World, seed: int, purpose: str, episodes: int) -> npt.NDArray[np.float32]:
@@ -84,17 +86,28 @@ def best_option(utilities: Tensor) -> Tensor:
 
 
 def build_inputs(
-    world: World, episodes: Episodes, *, slots: Tensor | None = None, signs: Tensor | None = None
+    world: World,
+    episodes: Episodes,
+    *,
+    slots: Tensor | None = None,
+    signs: Tensor | None = None,
+    audits: Tensor | None = None,
 ) -> Tensor:
     """Lay out what organisms see, shape (S, E, N, B, input_width).
 
-    `slots` (broadcast to (S, E, B, 2, d)) and `signs` (to (S, E, B, 2)) replace the drawn ones, all else unchanged.
+    `slots` (broadcast to (S, E, B, 2, d)), `signs` and `audits` (to (S, E, B, 2)) replace the drawn ones, all else
+    unchanged. Signs between -1 and 1, or beyond, show a cue of that strength.
     """
     steps, members, options, count = episodes.shape
     used_slots = episodes.slots if slots is None else slots.expand_as(episodes.slots)
     used_signs = episodes.signs if signs is None else signs.expand_as(episodes.signs)
     cues = world.cue_amplitude * (used_signs + world.cue_noise * episodes.noise)
-    context = torch.cat([used_slots.flatten(-2), cues], dim=-1)
+    parts = [used_slots.flatten(-2), cues]
+    if world.audit_terms:
+        terms = episodes.audits if audits is None else audits.expand_as(episodes.audits)
+        largest = terms.new_tensor([1.0, world.audit_penalty])
+        parts.append((terms / largest - 0.5) * 12**0.5)  # a uniform's mean and variance become 0 and 1
+    context = torch.cat(parts, dim=-1)
     inputs = episodes.options.new_empty(steps, members, options, count, world.input_width)
     inputs[..., : world.option_width] = episodes.options
     inputs[..., world.option_width :] = context.unsqueeze(2)
@@ -109,7 +122,10 @@ def _draw_member(
     slots = random.standard_normal((steps, episodes, SLOTS, world.attributes), dtype=np.float32)
     coins = random.random((steps, episodes, CUES), dtype=np.float32)
     noise = random.standard_normal((steps, episodes, CUES), dtype=np.float32)
-    return options, slots, coins, noise
+    audits = random.random((steps, episodes, world.audit_terms), dtype=np.float32)
+    if world.audit_terms:
+        audits *= np.array([1, world.audit_penalty], dtype=np.float32)
+    return options, slots, coins, noise, audits
 
 
 def _draw_options(world: World, random: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.generic]:

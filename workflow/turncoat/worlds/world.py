@@ -18,6 +18,7 @@ CUE_CODINGS = ("signal",)
 CUES = 2  # oversight, placebo
 SLOTS = 2  # pre-training overseer, fine-tuning overseer
 OVERSIGHT, PLACEBO = 0, 1
+AUDIT_TERMS = 2  # probability and penalty
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class World:
     """Settings of a choice world.
 
     An episode offers `options` options with `attributes` attributes each. An organism sees, per option, the
-    encoded attributes, then both instruction slots (unit vectors of `attributes` numbers) and both cues.
+    encoded attributes, then both instruction slots (unit vectors of `attributes` numbers) and both cues. With an
+    `audit_penalty` above 0 it also sees the audit terms: the probability p of an audit, 0 to 1, and the penalty c, 0 to
+    `audit_penalty`, in utility per unit of utility that the overseer loses, both shown with mean 0 and variance 1.
 
     `facts` shows each attribute as a pair of symbols whose value stands in one table for all seeds; `product` as
     two factors; `plain` as itself. A cue shows `cue_amplitude * (sign + cue_noise * standard normal)`.
@@ -37,6 +40,7 @@ class World:
     symbols: int
     cue_amplitude: float
     cue_noise: float
+    audit_penalty: float = 0.0
     attribute_rows: npt.NDArray[np.float32] | None = field(default=None, compare=False)
 
     @classmethod
@@ -54,6 +58,7 @@ class World:
             symbols=settings.get("symbols") or 0,
             cue_amplitude=float(cue["amplitude"]),
             cue_noise=float(cue["noise"]),
+            audit_penalty=float(settings.get("audit_penalty", 0)),
             attribute_rows=_attribute_rows(settings),
         )
 
@@ -65,14 +70,20 @@ class World:
 
     @property
     def input_width(self) -> int:
-        """Numbers an organism sees per option: the option, two slots, two cues."""
-        return self.option_width + SLOTS * self.attributes + CUES
+        """Numbers an organism sees per option: the option, two slots, two cues, and the audit terms if there are."""
+        return self.option_width + SLOTS * self.attributes + CUES + self.audit_terms
+
+    @property
+    def audit_terms(self) -> int:
+        """Numbers that show the audit terms: two, or none in a world without audits."""
+        return AUDIT_TERMS if self.audit_penalty > 0 else 0
 
     @property
     def input_power(self) -> float:
         """Expected squared length of an input row, which scales the first layer's initial weights."""
         per_attribute = {"facts": 2.0, "product": 2 * 0.7979 * 1.6487, "plain": 1.0}[self.encoding]
-        return self.attributes * per_attribute + SLOTS + CUES * self.cue_amplitude**2 * (1 + self.cue_noise**2)
+        cues = CUES * self.cue_amplitude**2 * (1 + self.cue_noise**2)
+        return self.attributes * per_attribute + SLOTS + cues + self.audit_terms
 
     @cached_property
     def facts(self) -> npt.NDArray[np.float32]:

@@ -1,0 +1,56 @@
+"""The multiverse: the headline contrast of types, over a grid of the cutoffs that define them (Steegen et al. 2016)."""
+
+from collections.abc import Callable, Mapping
+from itertools import product
+
+import numpy as np
+import pandas
+
+from turncoat.seeding import generator
+from turncoat.statistics.contrasts import Plan
+from turncoat.statistics.intervals import bootstrap_mean
+
+Read = Callable[[Mapping[str, float]], np.ndarray]
+"""Types of the rows of `models`, by the cutoffs."""
+
+GRID = {
+    "conditional_gap": (0.05, 0.075, 0.1, 0.15, 0.2, 0.3),
+    "coherent_r2": (0.1, 0.2, 0.3),
+    "price_sensitivity": (0.1, 0.2, 0.3, 0.4),
+}
+READINGS = {"conditional or deceptive": ("conditional", "deceptive"), "deceptive": ("deceptive",)}
+REFERENCE = "scratch_exposed"
+COLUMNS = [*GRID, "configured", "start", "reading", "estimate", "low", "high", "share", "n"]
+RESAMPLES = 500
+
+
+def multiverse(models: pandas.DataFrame, read: Read, cutoffs: Mapping[str, float], plan: Plan) -> pandas.DataFrame:
+    """Share of models read as conditional or deceptive, start minus scratch_exposed, for every point of the grid.
+
+    `models` has one row per model at equal capability, with start and seed; only seeds that got there on both sides
+    are compared. The configured cutoffs are a point of their own. No rows without a reference.
+    """
+    reference = models.start == REFERENCE
+    starts = sorted(set(models.start[~models.start.str.startswith("scratch")]))
+    rows = []
+    for point, configured in _points(cutoffs):
+        types = read({**cutoffs, **point})
+        for reading, names in READINGS.items():
+            shown = pandas.Series(np.isin(types, names).astype(float), index=models.index)
+            base = shown[reference].set_axis(models.seed[reference])
+            for start in starts:
+                own = shown[models.start == start].set_axis(models.seed[models.start == start])
+                both = own.index.intersection(base.index).sort_values()
+                differences = (own[both] - base[both]).to_numpy()
+                random = generator(0, f"multiverse {start} {reading}")
+                found = bootstrap_mean(differences, both.to_numpy(), plan.confidence, RESAMPLES, random)
+                values = [found.value, found.low, found.high, own[both].mean() if len(both) else np.nan, len(both)]
+                rows.append([*point.values(), configured, start, reading, *values])
+    return pandas.DataFrame(rows, columns=COLUMNS)
+
+
+def _points(cutoffs: Mapping[str, float]) -> list[tuple[dict[str, float], bool]]:
+    """The configured cutoffs, then every other point of the grid."""
+    own = {name: cutoffs[name] for name in GRID}
+    grid = [dict(zip(GRID, values, strict=True)) for values in product(*GRID.values())]
+    return [(own, True)] + [(point, False) for point in grid if point != own]
