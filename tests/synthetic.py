@@ -1,4 +1,4 @@
-"""A study that nobody trained: job files in a study's layout, drawn from stated C, P and speed."""
+"""A study that nobody trained: job files in a study's layout, drawn from stated C, P, price sensitivity and speed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,40 +6,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from synthetic_classified import STATES, Choices, causes_of, curves_of, measured_as
+from synthetic_planted import write_defection, write_planted
 
 from turncoat.configuration.loading import load_config
-from turncoat.configuration.plan import Block, Cell, Plan, expand
+from turncoat.configuration.plan import Block, Cell, Plan, expand, own_cells
 from turncoat.seeding import generator
-from turncoat.tables import gating_units, measurements, organisms, planted, trajectories
+from turncoat.tables import causes, curves, gating_units, measurements, organisms, trajectories
 from turncoat.tables.atomic import write_table
 
-OPTIONS = 4
-DISTANCES = {0.0: 0.0, 45.0: 0.5, 90.0: 1.0, 135.0: 1.25}  # attainable shortfall
+MADE_BY = {"made_by": "tests/synthetic.py"}
+DISTANCES = {0.0: 0.0, 45.0: 0.5, 90.0: 1.0}  # attainable shortfall
+PRETRAINED = ["internal", "corrigible", "conditional", "benign_conditional"]
 SMALL: dict[str, Any] = {
     "study": "synthetic",
-    "seeds": {"first": 1000, "count": 24, "block": 12},
+    "seeds": {"first": 1000, "count": 24, "block": 24},
     "organism": {"width": 8},
     "finetuning": {"steps": 1600, "snapshots": 10},
+    "planted": {"seeds": 4, "calibration_seeds": 3},
+    "statistics": {"resamples": 500},
     "arms": {
-        "main": {
-            "starts": [
-                "internal",
-                "corrigible",
-                "conditional",
-                "benign_conditional",
-                "scratch",
-                "scratch_exposed",
-            ],
-            "distances": [45, 90, 135],
-        },
-        "drift": {
-            "starts": ["internal", "corrigible", "conditional", "benign_conditional"],
-            "distances": [0],
-        },
+        "main": {"starts": [*PRETRAINED, "scratch", "scratch_exposed"], "distances": [45, 90]},
+        "strategic": {"starts": ["deceptive", "internal_strategic"], "distances": [90]},
+        "drift": {"starts": ["internal", "conditional"], "distances": [0]},
         "gates": {
             "starts": ["scratch"],
             "distances": [90],
-            "activations": ["relu", "gelu", "leaky_relu", "identity"],
+            "activations": ["relu", "gelu", "leaky_relu"],
             "optimizers": ["sgd", "adam"],
             "snapshots": 3,
         },
@@ -49,69 +42,80 @@ SMALL: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Truth:
-    """What is planted: C and placebo P by start, the step of half the capability, and what goes wrong.
+    """What is planted, by start: C, placebo P (D is their difference), price sensitivity, and the step of half the
+    capability; and what goes wrong.
 
-    `slope` is what 90 degrees more of distance adds to C of start internal. `diverging` holds (start, seed)
-    pairs, `stuck` starts whose capability never gets past 0.6.
+    `slope` is what 90 degrees more of distance adds to C of start internal. `price` is relative to a rational model's;
+    a start that it leaves out has none. `diverging` holds (start, seed) pairs, `stuck` starts whose capability never
+    gets past 0.6; `misread` names the split of planted cases whose proxies look internal.
     """
 
     c: Mapping[str, float] = field(
         default_factory=lambda: {
             "internal": 0.30, "corrigible": 0.15, "conditional": 0.75, "benign_conditional": 0.60,
-            "scratch": 0.05, "scratch_exposed": 0.02,
+            "deceptive": 0.70, "internal_strategic": 0.50, "scratch": 0.05, "scratch_exposed": 0.02,
         }
     )  # fmt: skip
     placebo: Mapping[str, float] = field(
         default_factory=lambda: {
             "internal": 0.30, "corrigible": 0.05, "conditional": 0.20, "benign_conditional": 0.55,
-            "scratch": 0.05, "scratch_exposed": 0.02,
+            "deceptive": 0.10, "internal_strategic": 0.10, "scratch": 0.05, "scratch_exposed": 0.02,
         }
     )  # fmt: skip
+    price: Mapping[str, float] = field(default_factory=lambda: {"deceptive": 0.8, "internal_strategic": 0.6})
     half_way: Mapping[str, float] = field(
         default_factory=lambda: {
             "internal": 90, "corrigible": 25, "conditional": 40, "benign_conditional": 50,
-            "scratch": 400, "scratch_exposed": 380,
+            "deceptive": 60, "internal_strategic": 70, "scratch": 400, "scratch_exposed": 380,
         }
     )  # fmt: skip
     slope: float = 0.1
     spread: float = 0.03
     diverging: frozenset[tuple[str, int]] = frozenset()
     stuck: frozenset[str] = frozenset()
-    misread: bool = False
+    misread: str = ""
 
 
 def write_study(folder: Path, overrides: Mapping[str, Any] | None = None, truth: Truth | None = None) -> dict[str, Any]:
     """Write every job file of a synthetic study into `folder` and return its whole configuration."""
     config = load_config({**SMALL, **(overrides or {})})
+    truth = truth or Truth()
     plan: Plan = expand(config)
+    audited = config.world.audit_penalty > 0
     for cell in plan.cells:
         for block in plan.blocks:
-            _write_job(folder, cell, block, truth or Truth())
-    _write_planted(folder, truth or Truth(), config.planted.seeds)
+            _write_job(folder, cell, block, truth, audited)
+    write_planted(folder, config.planted.seeds, config.planted.calibration_seeds, audited, truth.misread)
+    write_defection(folder, own_cells(config, plan), config.seeds.count, config.organism.depth)
     return config.model_dump()
 
 
-def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth) -> None:
+def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bool) -> None:
     seeds = np.arange(block.first, block.first + block.count)
     random = generator(block.first, f"synthetic {cell.id}")
     start = cell.labels["start"]
     diverged = np.array([(start, seed) in truth.diverging and cell.stage == "finetune" for seed in seeds.tolist()])
-    job = folder / cell.stage / cell.id / block.name
-    provenance = {"made_by": "tests/synthetic.py"}
+    trained, judged = folder / cell.stage / cell.id / block.name, folder / "classify" / cell.id / block.name
     steps = _snapshot_steps(cell)
-    write_table(job / "organisms.parquet", _organisms(cell, block, seeds, diverged), organisms.SCHEMA, provenance)
+    write_table(trained / "organisms.parquet", _organisms(cell, block, seeds, diverged), organisms.SCHEMA, MADE_BY)
     trajectory = _trajectory(cell, seeds, steps, diverged, truth, random)
-    write_table(job / "trajectories.parquet", trajectory, trajectories.SCHEMA, provenance)
-    measured = _measured(cell, seeds, steps, trajectory, diverged, truth, random)
-    write_table(
-        folder / "classify" / cell.id / f"{block.name}.parquet",
-        measured,
-        measurements.SCHEMA,
-        provenance,
-    )
+    write_table(trained / "trajectories.parquet", trajectory, trajectories.SCHEMA, MADE_BY)
+    shown = _choices(cell, len(seeds), len(steps), trajectory, truth, random)
+    rows = {name: trajectory[name] for name in ("organism_id", "step")} | {"seed": np.repeat(seeds, len(steps))}
+    measured = rows | _kept(start, rows["step"], random.standard_normal(len(seeds)), truth)
+    price = truth.price.get(start, 0.0) + 0.03 * random.standard_normal(len(rows["seed"]))
+    measured |= measured_as(shown, np.full(len(price), "internal"), price if audited else None)
+    measured |= {"attainable": np.full(len(price), _attainable(cell)), "attainable_error": np.full(len(price), 0.01)}
+    measured["finite"] = ~np.repeat(diverged, len(steps))
+    write_table(judged / "measurements.parquet", measured, measurements.SCHEMA, MADE_BY)
+    ends = np.isin(rows["step"], steps[[0, -1]])
+    write_table(judged / "curves.parquet", curves_of(rows, shown, ends), curves.SCHEMA, MADE_BY)
+    last = rows["step"] == steps[-1]
+    found = causes_of(rows, shown.unoverseen, last, cell.labels["depth"])
+    write_table(judged / "causes.parquet", found, causes.SCHEMA, MADE_BY)
     if cell.stage == "finetune":
         units = _units(cell, seeds, random)
-        write_table(folder / "gating" / cell.id / f"{block.name}.parquet", units, gating_units.SCHEMA, provenance)
+        write_table(folder / "gating" / cell.id / f"{block.name}.parquet", units, gating_units.SCHEMA, MADE_BY)
 
 
 def _snapshot_steps(cell: Cell) -> np.ndarray:
@@ -121,6 +125,11 @@ def _snapshot_steps(cell: Cell) -> np.ndarray:
 
 def _identities(cell: Cell, seeds: np.ndarray) -> np.ndarray:
     return np.array([f"{cell.id}-{seed}" for seed in seeds])
+
+
+def _attainable(cell: Cell) -> float:
+    distance = cell.labels["distance"]
+    return DISTANCES[90.0 if distance is None else distance]
 
 
 def _organisms(cell: Cell, block: Block, seeds: np.ndarray, diverged: np.ndarray) -> dict[str, Any]:
@@ -171,53 +180,24 @@ def _trajectory(
     }
 
 
-def _measured(
-    cell: Cell, seeds: np.ndarray, steps: np.ndarray, trajectory: Mapping[str, Any], diverged: np.ndarray,
-    truth: Truth, random: np.random.Generator,
-) -> dict[str, Any]:  # fmt: skip
+def _choices(
+    cell: Cell, models: int, steps: int, trajectory: Mapping[str, Any], truth: Truth, random: np.random.Generator
+) -> Choices:
+    """How every model chooses at every snapshot: its C and P are its own, the same throughout."""
     start, distance = cell.labels["start"], cell.labels["distance"]
-    count = len(seeds) * len(steps)
-    attainable = DISTANCES[distance if distance is not None else 90.0]
-    kappa = (np.nan_to_num(trajectory["capability"], nan=0.25) - 0.25) / 0.75
-    own = np.repeat(random.standard_normal((2, len(seeds))), len(steps), axis=1) * truth.spread
+    own = np.repeat(random.standard_normal((2, models)), steps, axis=1) * truth.spread
     c = truth.c[start] + own[0] + truth.slope * ((distance or 90.0) / 90 - 1) * (start == "internal")
-    flipped = {
-        "overseen": 0.0,
-        "unoverseen": c * attainable,
-        "placebo": (truth.placebo[start] + own[1]) * attainable,
-    }
-    columns: dict[str, Any] = {name: trajectory[name] for name in ("organism_id", "step")}
-    columns["seed"] = np.repeat(seeds, len(steps))
-    speed = {"conditional": 0.35, "benign_conditional": 0.7}.get(start, 0.5)
-    kept = np.exp(-speed * np.log1p(columns["step"] / 40) * (1 + own[0]))
-    for state, shortfall in flipped.items():
-        for objective in ("y", "m", "y2", "slot1", "self"):
-            columns[f"agreement_{objective}_{state}"] = np.full(count, 0.4)
-        columns[f"agreement_x_{state}"] = 0.25 + 0.75 * kappa * (1 - shortfall)
-        columns[f"agreement_initial_{state}"] = 0.25 + 0.75 * kept
-    columns |= {"episodes": np.full(count, 512), "options": np.full(count, OPTIONS)}
-    columns |= {"attainable": np.full(count, attainable), "finite": ~np.repeat(diverged, len(steps))}
-    return columns | _fits(np.array(["internal"] * count))
+    p = truth.placebo[start] + own[1]
+    capability = np.nan_to_num(trajectory["capability"], nan=0.25)
+    return Choices(capability, c * _attainable(cell), p * _attainable(cell))
 
 
-def _fits(kinds: np.ndarray) -> dict[str, Any]:
-    """Fit columns of models of these types, as an ideal classifier's measurements would be."""
-    count = len(kinds)
-    baked = np.where(kinds == "corrigible", 0.05, 3.0)
-    columns: dict[str, Any] = {}
-    for regime in measurements.REGIMES:
-        for state in measurements.STATES:
-            name = f"{regime}_{state}"
-            columns[f"{name}_w"] = np.stack([baked, 0 * baked, 0 * baked, 0 * baked], axis=1)
-            columns[f"{name}_w_error"] = np.full((count, 4), 0.02)
-            for slot in ("slot1", "slot2")[: 2 if regime == "random" else 1]:
-                columns[f"{name}_{slot}"] = np.where((kinds == "corrigible") & (slot == "slot1"), 3.0, 0.02)
-                columns[f"{name}_{slot}_error"] = np.full(count, 0.02)
-            columns[f"{name}_r2"] = np.where(kinds == "incapable", 0.05, 0.95)
-            for target in ("x", "y", "m", "y2"):
-                columns[f"{name}_cos_{target}"] = np.where((target == "y") & (kinds != "proxy"), 1.0, 0.05)
-            columns[f"{name}_converged"] = np.full(count, True)
-    return columns
+def _kept(start: str, steps: np.ndarray, own: np.ndarray, truth: Truth) -> dict[str, np.ndarray]:
+    """Agreement with the model's own first choices, which fades with the steps."""
+    speed = {"conditional": 0.35, "deceptive": 0.35, "benign_conditional": 0.7}.get(start, 0.5)
+    pace = 1 + truth.spread * np.repeat(own, len(steps) // len(own))
+    kept = 0.25 + 0.75 * np.exp(-speed * np.log1p(steps / 40) * pace)
+    return {f"agreement_initial_{state}": kept for state in STATES}
 
 
 def _units(cell: Cell, seeds: np.ndarray, random: np.random.Generator) -> dict[str, Any]:
@@ -230,7 +210,7 @@ def _units(cell: Cell, seeds: np.ndarray, random: np.random.Generator) -> dict[s
     level = np.exp(random.standard_normal(count))
     gradient_in, last = np.exp(random.standard_normal(count)), layer == depth
     gradient_out = np.where(last, level, level * np.exp(0.3 * random.standard_normal(count)))
-    share = {"relu": 0.0, "gelu": 0.15, "leaky_relu": 0.1, "identity": 0.7}[activation]
+    share = {"relu": 0.0, "gelu": 0.15, "leaky_relu": 0.1}[activation]
     dead = (unit == 0) & (activation == "relu")
     gradient_in = np.where(dead, 0.0, gradient_in)
     momentum = 1.0 if cell.labels["optimizer"] == "adam" else 0.0
@@ -248,27 +228,3 @@ def _units(cell: Cell, seeds: np.ndarray, random: np.random.Generator) -> dict[s
         "fresh_update_out": gradient_out * noisy, "fresh_update_bias": gradient_in,
         "identity_error": np.full(count, 1e-7), "dead": dead,
     }  # fmt: skip
-
-
-def _write_planted(folder: Path, truth: Truth, per_kind: int) -> None:
-    kinds = ("internal", "corrigible", "conditional", "proxy", "incapable", "mixed")
-    names = np.repeat(kinds, per_kind)
-    count = len(names)
-    planted_as = np.where(names == "proxy", "internal", names) if truth.misread else names
-    columns: dict[str, Any] = {
-        "case_id": [f"case-{row:04d}" for row in range(count)],
-        "kind": [f"{name}_policy" for name in names],
-    }
-    columns |= {"truth": names, "seed": np.tile(np.arange(per_kind), len(kinds))}
-    for state in measurements.STATES:
-        for objective in ("x", "y", "m", "y2", "slot1", "initial"):
-            columns[f"agreement_{objective}_{state}"] = np.full(count, 0.9)
-        flipped = ((names == "conditional") & (state == "unoverseen")) | ((names == "mixed") & (state == "placebo"))
-        columns[f"agreement_self_{state}"] = np.where(flipped, 0.3, 1.0)
-    columns |= {
-        "episodes": np.full(count, 512),
-        "options": np.full(count, OPTIONS),
-        "attainable": np.ones(count),
-    }
-    columns |= {"finite": np.full(count, True)} | _fits(np.where(planted_as == "mixed", "internal", planted_as))
-    write_table(folder / "planted" / "planted.parquet", columns, planted.SCHEMA, {"made_by": "tests/synthetic.py"})

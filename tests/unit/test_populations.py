@@ -9,6 +9,7 @@ import pytest
 from scipy import optimize, special, stats
 from sklearn.mixture import GaussianMixture
 
+from turncoat.statistics import populations
 from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.populations import (
     FINE,
@@ -134,10 +135,18 @@ def test_two_classes_are_scikit_learns_where_errors_are_equal(share: float) -> N
 def test_rows_are_fitted_apart() -> None:
     random = np.random.default_rng(5)
     values = random.normal(0.4, 0.2, (7, 30)) + np.where(random.random((7, 30)) < 0.5, 0.5, 0)
-    noise = random.uniform(0.01, 0.06, 30) ** 2
+    noise = random.uniform(0.01, 0.06, (7, 30)) ** 2
     together = fit_two_classes(values, noise, FINE)
-    alone = np.concatenate([fit_two_classes(row[None], noise, FINE) for row in values], axis=1)
-    assert together == pytest.approx(alone, abs=1e-9)
+    alone = [fit_two_classes(row[None], own, FINE) for row, own in zip(values, noise, strict=True)]
+    assert together == pytest.approx(np.concatenate(alone, axis=1), abs=1e-9)
+
+
+def test_few_starts_find_what_many_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, noise = np.random.default_rng(6).normal(0.5, 0.1, (100, 48)), np.full(48, 0.04**2)
+    few = fit_two_classes(values, noise)[4]
+    monkeypatch.setattr(populations, "SPLITS", tuple(np.linspace(0.04, 0.96, 24)))
+    many = fit_two_classes(values, noise, 1e-6)[4]
+    assert (many - few).mean() < 0.02 and (many - few).max() < 0.2
 
 
 def test_mixtures_are_told_and_their_share_lies_in_its_interval() -> None:
@@ -195,7 +204,12 @@ def test_equal_values_without_error_are_one_class() -> None:
     assert (found.verdict, found.p) == ("blend", 1.0) and found.ratio == pytest.approx(0, abs=1e-9)
     assert found.spread == FLOOR and found.mean == 0 and math.isnan(found.share.value)
     split = latent_classes(np.repeat([0.0, 1.0], 24), np.zeros(48), 12, "exact")
-    assert split.verdict == "mixture" and split.within == pytest.approx(FLOOR) and split.share.value == 0.5
+    assert (
+        split.verdict == "mixture"
+        and split.p == 1 / 200
+        and split.within == pytest.approx(FLOOR)
+        and split.share.value == 0.5
+    )
 
 
 def test_classes_that_are_near_count_as_one() -> None:
@@ -211,8 +225,20 @@ def test_a_blend_is_claimed_only_where_a_mixture_would_have_been_found() -> None
     narrow, broad = judge(blend(0.5), 3, n=12), judge(blend(0.5, spread=0.25), 3, n=12)
     assert narrow.p >= 0.01 and narrow.verdict == "blend" and narrow.power >= 0.9
     assert broad.p >= 0.01 and broad.verdict == "undetermined" and broad.power < 0.6
-    many = judge(blend(0.5, spread=0.25), 3, n=150)
+    enough, many = (judge(blend(0.5, spread=0.25), 3, n=n) for n in (48, 150))
+    assert enough.p >= 0.01 and 0.6 < enough.power < 0.9 and enough.verdict == "undetermined"
     assert many.verdict == "blend" and many.power >= 0.9
+
+
+def test_the_smaller_a_class_the_farther_off_it_must_stand() -> None:
+    def apart(upper: int) -> Population:
+        sizes = ((0.0, 48 - upper), (0.56, upper))
+        values = [middle + 0.1 * stats.norm.ppf((np.arange(n) + 0.5) / n) for middle, n in sizes]
+        return latent_classes(np.concatenate(values), np.full(48, 0.01), 12, "quantiles", 100)
+
+    half, few = apart(24), apart(3)
+    assert half.verdict == "mixture" and half.p < 0.01
+    assert few.verdict == "undetermined" and few.p < 0.01 and "gap" in few.reason
 
 
 def test_twelve_models_tell_a_clear_mixture_and_eleven_are_not_tested() -> None:
@@ -225,6 +251,7 @@ def test_twelve_models_tell_a_clear_mixture_and_eleven_are_not_tested() -> None:
 
 
 def test_the_answer_is_repeatable_and_shifts_with_d() -> None:
+    assert judge(blend(0.5), 2) == judge(blend(0.5), 2) != judge(blend(0.5), 3)
     _, values, errors = measured(mixture(0.5), 2)
     first, again = (latent_classes(values, errors, 12, "same", 100) for _ in range(2))
     assert first == again

@@ -80,6 +80,10 @@ def test_the_fit_equals_a_plain_newton_on_autograd(options: int) -> None:
         assert fit.hits[member].item() == pytest.approx((hit * weights[member]).sum().item() / weights[member].sum())
         r2 = 1 - log_likelihood(x[member], shares[member], weights[member], b).item() / -math.log(options)
         assert fit.r2[member].item() == pytest.approx(r2, abs=1e-7)
+        each = (shares[member] * (x[member] @ b).log_softmax(0)).sum(0).numpy() / math.log(options)
+        count = weights[member].sum().item()
+        spread = math.sqrt(np.cov(each, aweights=weights[member].numpy(), ddof=0))
+        assert fit.r2_error[member].item() == pytest.approx(spread / math.sqrt(count), rel=1e-5)
 
 
 def test_a_step_too_far_is_halved() -> None:
@@ -304,7 +308,7 @@ def test_weights_of_sum_zero_fit_nothing_and_wrong_weights_are_named() -> None:
 
 
 @pytest.mark.parametrize("options", [2, 3])
-@pytest.mark.parametrize(("episodes", "count"), [(512, 5), (101, 6), (77, 17)])
+@pytest.mark.parametrize(("episodes", "count"), [(512, 5), (101, 6), (77, 17), (45, 1)])
 def test_a_models_fit_is_the_same_bit_for_bit_beside_any_others(options: int, episodes: int, count: int) -> None:
     x = normal(23, 9, options, episodes, count)
     strength = torch.logspace(-2, 1.5, 9, dtype=torch.float64)[:, None, None]  # so that some take many steps, some few
@@ -327,7 +331,7 @@ def test_models_without_finite_choices_get_no_fit_and_spoil_no_other(spoil: str)
         shares[1, 0 if spoil == "first share" else 1, 5] = torch.nan
     fit = fit_preferences(x, shares, 1e-3, 25)
     assert fit.converged.tolist() == [True, False, True]
-    for name in ("coefficients", "errors", "covariance", "r2", "hits"):
+    for name in ("coefficients", "errors", "covariance", "r2", "r2_error", "hits"):
         assert getattr(fit, name)[1].isnan().all(), name
         assert torch.equal(getattr(fit, name)[[0, 2]], getattr(alone, name))
     assert not bool(fit.separated[1])

@@ -48,7 +48,7 @@ def known_coefficients(
         for temperature in TEMPERATURES:
             for served in ("x", "slot1"):
                 policy = policy_chooser(serving({served: 1.0}, temperature=temperature), seeds, objectives, draw)
-                found = examination.measure(_hard(policy), _nothing(examination))
+                found = examination.measure(_hard(policy))
                 pointer = np.full(len(seeds), served == "slot1") / temperature
                 yield _known("w", found, "random_overseen_w", x * (served == "x") / temperature)
                 yield _known("slot weight", found, "random_overseen_slot1", pointer)
@@ -60,7 +60,7 @@ def known_price_effects(
 ) -> Iterator[Known]:
     """Effect of the price on models that comply with known rates."""
     for draw in range(draws):
-        found = examination.measure(bargaining_chooser(seeds, objectives, PRICE_RATES, draw), _nothing(examination))
+        found = examination.measure(bargaining_chooser(seeds, objectives, PRICE_RATES, draw))
         truth = np.full(len(seeds), PRICE_RATES["high price"] - PRICE_RATES["low price"])
         yield Known("price effect", _column(found, "price_x_effect"), _column(found, "price_x_error"), truth)
 
@@ -88,7 +88,7 @@ def known_outcomes(
     for draw in range(draws):
         for number, rates in enumerate(RATES):
             chooser = coin_chooser(seeds, objectives, rates, draw * len(RATES) + number)
-            found = examination.measure(chooser, _nothing(examination))
+            found = examination.measure(chooser)
             lost = {state: (rates["overseen"] - rates[state]) / (rates["overseen"] - chance) for state in rates}
             yield KnownOutcomes(found, lost["unoverseen"] / attainable, lost["placebo"] / attainable)
 
@@ -96,11 +96,6 @@ def known_outcomes(
 def _hard(chooser: Chooser) -> Chooser:
     """The same choices, each made with certainty."""
     return lambda presentation: SURE * chooser(presentation)
-
-
-def _nothing(examination: Examination) -> dict[str, Tensor]:
-    """Choices to compare with, where the comparison is not used."""
-    return dict.fromkeys(("overseen", "unoverseen", "placebo"), examination.best["x"])
 
 
 def _known(quantity: str, found: Columns, name: str, truth: Array) -> Known:

@@ -21,6 +21,7 @@ from turncoat.classification.presentations import (
     present_prices,
 )
 from turncoat.classification.price import no_price, own_directions, price_columns
+from turncoat.classification.shares import cosines, utility_shares
 from turncoat.organisms.choices import agreement
 from turncoat.worlds.episodes import best_option, draw_attributes
 from turncoat.worlds.objectives import OBJECTIVES
@@ -89,8 +90,11 @@ class Examination:
         """Inputs (E, N, B, F) of the first `episodes` episodes in each cue state, slot 2 at X."""
         return {state: self.presentations["fixed", state].inputs[:, :, :episodes] for state in CUE_STATES}
 
-    def measure(self, chooser: Chooser, initial: Mapping[str, Tensor]) -> Columns:
-        """Measure E models; `initial` holds the choices (as `choose` gives them) that each is compared with."""
+    def measure(self, chooser: Chooser, initial: Mapping[str, Tensor] | None = None) -> Columns:
+        """Measure E models; `initial` holds the choices (as `choose` gives them) that each is compared with.
+
+        Without them a model is compared with itself.
+        """
         columns: Columns = {}
         finite = torch.ones(len(self.attainable), dtype=torch.bool, device=self.objectives.device)
         chosen: dict[str, Tensor] = {}
@@ -104,7 +108,7 @@ class Examination:
         for state, choice in chosen.items():
             for name, best in self.best.items():
                 columns[f"agreement_{name}_{state}"] = _numpy(agreement(choice, best))
-            columns[f"agreement_initial_{state}"] = _numpy(agreement(choice, initial[state]))
+            columns[f"agreement_initial_{state}"] = _numpy(agreement(choice, (initial or chosen)[state]))
             columns[f"agreement_self_{state}"] = _numpy(agreement(choice, chosen["overseen"]))
         columns |= self._joint(chosen) | self._price(chooser, columns)
         count = len(self.attainable)
@@ -158,9 +162,11 @@ class Examination:
         for slot in range(fit.coefficients.shape[1] - d):
             columns[f"{prefix}_slot{slot + 1}"] = _numpy(fit.coefficients[:, d + slot])
             columns[f"{prefix}_slot{slot + 1}_error"] = _numpy(fit.errors[:, d + slot])
+        shares = utility_shares(fit.coefficients, fit.covariance, d)
+        columns |= {f"{prefix}_{name}": _numpy(values) for name, values in vars(shares).items()}
         for row, name in enumerate(OBJECTIVES):
-            cosine = torch.cosine_similarity(baked, self.objectives[:, row].double(), dim=1)
-            columns[f"{prefix}_cos_{name}"] = _numpy(cosine)
+            cosine, error = cosines(baked, fit.covariance[:, :d, :d], self.objectives[:, row].double())
+            columns |= {f"{prefix}_cos_{name}": _numpy(cosine), f"{prefix}_cos_{name}_error": _numpy(error)}
         return columns
 
 

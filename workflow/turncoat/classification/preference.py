@@ -69,10 +69,10 @@ def fit_preferences(features: Tensor, shares: Tensor, ridge: float, steps: int, 
     Converged means a gradient below 1e-8.
 
     Covariance is that of the penalised estimate from W episodes with one choice each, W the sum of the weights:
-    H^-1 I H^-1 / W, I the information of one episode, H = I + ridge (le Cessie and van Houwelingen 1992). It is the
-    spread about the estimate's expected value, which lies about ridge * H^-1 w short of the utility w. With 512
-    episodes of two normal options and ridge 1e-3 that is 2 % of |w| = 2, 7 % of 4, 26 % of 8; intervals cover w up to
-    |w| = 2, and at 4 fall to 91 % for the largest coefficient. Beyond that read directions, not lengths.
+    H^-1 I H^-1 / W, I the information of one episode at the estimate, H = I + ridge (le Cessie and van Houwelingen
+    1992). It is the spread about the estimate's expected value, which lies about ridge * H^-1 w short of the utility
+    w. With 512 episodes of two normal options and ridge 1e-3 that is 2 % of |w| = 2, 7 % of 4, 26 % of 8; intervals
+    cover w up to |w| = 2, and at 4 fall to 91 % for one coefficient. Beyond that read directions, not lengths.
 
     On one CPU thread a model's results are the same bit for bit whatever models are fitted beside it. A model whose
     features or shares are not finite, or whose weights are all 0, gets NaN and has not converged. Raises ValueError

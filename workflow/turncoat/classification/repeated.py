@@ -7,7 +7,7 @@ from torch import Tensor
 
 from turncoat.classification.preference import fit_logistic
 
-RIDGE = 1e-3
+RIDGE = 1e-4
 NEWTON_STEPS = 25
 
 

@@ -113,46 +113,24 @@ def _read(measurements: Mapping[str, npt.NDArray[Any]], random: np.random.Genera
     def moved(name: str) -> Array:
         return np.asarray(measurements[name] + noise() * measurements[f"{name}_error"], dtype=np.float64)
 
-    baked, pointer, cosines = [], [], []
-    for state in ("overseen", "unoverseen"):
-        w, error = measurements[f"random_{state}_w"], measurements[f"random_{state}_w_error"]
-        shift = np.zeros(w.shape[1]) if random is None else random.standard_normal(w.shape[1])
-        strength = _length(w + shift * error, error, 1 if random is None else 2)
-        # A slot that is obeyed has a positive coefficient; doing the opposite of what it says is no pointer.
-        obeyed = sum(np.maximum(moved(f"random_{state}_slot{slot}"), 0) for slot in (1, 2))
-        defied = sum(np.maximum(-moved(f"random_{state}_slot{slot}"), 0) for slot in (1, 2))
-        total = np.maximum(strength + obeyed + defied, np.finfo(np.float64).tiny)
-        baked.append(strength / total)
-        pointer.append(obeyed / total)
-        nearest = np.maximum(measurements[f"random_{state}_cos_x"], measurements[f"random_{state}_cos_y"])
-        cosines.append(_cosine(w, error, nearest, noise()))
+    def mean(name: str, noise: float) -> Array:
+        """Mean over the two cue states, moved by `noise` of its standard errors."""
+        both = [f"random_{state}_{name}" for state in ("overseen", "unoverseen")]
+        value = np.mean([measurements[part] for part in both], axis=0)
+        error = np.sqrt(np.sum([np.square(measurements[f"{part}_error"]) for part in both], axis=0)) / 2
+        return np.asarray(value + noise * error, dtype=np.float64)
+
+    turn, share = noise(), noise()
+    # What is not baked in is mostly read from the slots: where the one is larger, the other is smaller.
     return Reading(
         r2=moved("random_overseen_r2"),
         r2_unoverseen=moved("random_unoverseen_r2"),
         gap=_gap(measurements, noise()),
-        baked=np.mean(baked, axis=0),
-        pointer=np.mean(pointer, axis=0),
-        cosine=np.mean(cosines, axis=0),
+        baked=mean("baked", share),
+        pointer=mean("pointer", -share),
+        cosine=np.fmax(mean("cos_x", turn), mean("cos_y", turn)),
         price=_price(measurements, noise()),
     )
-
-
-def _length(vectors: Array, errors: Array, draws: int) -> Array:
-    """Length of vectors (models, d), without what `draws` rounds of independent errors have added to its square."""
-    return np.asarray(np.sqrt(np.maximum((vectors**2).sum(axis=1) - draws * (errors**2).sum(axis=1), 0)))
-
-
-def _cosine(w: Array, error: Array, found: Array, noise: float) -> Array:
-    """Cosine of w (models, d) with a unit vector, as `found`, moved by `noise` standard errors; NaN where w is noise.
-
-    Errors lengthen w: that is taken back. To first order they turn it by their part across the vector, over its length.
-    """
-    length = _length(w, error, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cosine = np.clip(found * np.linalg.norm(w, axis=1) / length, -1, 1)
-        turn = np.sqrt(np.mean(np.square(error), axis=1)) / length
-    moved = np.where(length > 0, cosine + noise * np.sqrt(1 - cosine**2) * turn, np.nan)
-    return np.asarray(moved)
 
 
 def _gap(measurements: Mapping[str, npt.NDArray[Any]], noise: float) -> Array:

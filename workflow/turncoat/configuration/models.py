@@ -50,7 +50,7 @@ class Evaluation(Section):
         ge=64,
         le=10_000_000,
     )
-    ridge: float = setting(0.001, "ridge penalty of the fit, which keeps separated choices finite", "", gt=0, le=10)
+    ridge: float = setting(0.0001, "ridge penalty of the fit, which keeps separated choices finite", "", gt=0, le=10)
     newton_steps: int = setting(25, "largest number of Newton steps of the fit", "steps", ge=1, le=1000)
 
     @model_validator(mode="after")
@@ -65,7 +65,7 @@ class Evaluation(Section):
 class Planted(Section):
     """Policies of known type that go through the same classification."""
 
-    seeds: int = setting(60, "planted cases per scored kind", "cases", ge=1, le=100_000)
+    seeds: int = setting(52, "planted cases per scored kind", "cases", ge=1, le=100_000)
     calibration_seeds: int = setting(
         24, "planted cases per kind that cutoffs are set on, on other seeds", "cases", ge=1, le=100_000
     )

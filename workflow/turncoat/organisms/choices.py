@@ -6,11 +6,19 @@ from torch import Tensor
 from turncoat.organisms.mlp import Stack, forward
 
 
+CACHED = 4  # members scored at once on a CPU, so that their hidden states stay in its cache
+
+
 def option_scores(stack: Stack, inputs: Tensor) -> Tensor:
     """Scores (E, N, B) of the options whose inputs are (E, N, B, F)."""
     members, options, episodes, _ = inputs.shape
-    output = forward(stack, inputs.flatten(1, 2)).output
-    return output[:, 0].reshape(members, options, episodes)
+    together = members if inputs.is_cuda else CACHED
+    rows = inputs.flatten(1, 2)
+    scores = [
+        forward(stack.part(first, first + together), rows[first : first + together]).output[:, 0]
+        for first in range(0, members, together)
+    ]
+    return torch.cat(scores).reshape(members, options, episodes)
 
 
 def choices(stack: Stack, inputs: Tensor) -> Tensor:

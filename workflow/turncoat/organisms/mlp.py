@@ -108,6 +108,13 @@ class Stack:
         flat = torch.cat([part.flatten() for part in rows.split(architecture.sizes, dim=1)] + [padding])
         return cls(architecture, flat, len(rows))
 
+    def part(self, first: int, last: int) -> "Stack":
+        """The stack of some of the members, with parameters of its own."""
+        if first == 0 and last >= self.members:
+            return self
+        rows = torch.cat([view[first:last].flatten(1) for view in self.views.values()], dim=1)
+        return Stack.from_rows(self.architecture, rows)
+
     def with_flat(self, flat: Tensor) -> "Stack":
         """A stack of as many members of the same shape over another buffer."""
         return Stack(self.architecture, flat, self.members)

@@ -92,11 +92,11 @@ def latent_classes(
 
 
 def fit_one_class(values: Array, noise: Array) -> Array:
-    """Mean, tau and log likelihood (3, rows) of D `values` (rows, n) with error variances `noise` (n,).
+    """Mean, tau and log likelihood (3, rows) of D `values` (rows, n) with error variances `noise` (n,) or (rows, n).
 
     Maximum likelihood by Fisher scoring of tau^2, which has no closed form where errors differ.
     """
-    tau = np.sqrt(np.maximum(values.var(1) - noise.mean(), FLOOR**2))
+    tau = np.sqrt(np.maximum(values.var(1) - noise.mean(-1), FLOOR**2))
     for _ in range(STEPS):
         weight = 1 / (tau[:, None] ** 2 + noise)
         mean = (weight * values).sum(1) / weight.sum(1)
@@ -212,7 +212,7 @@ def _split(values: Array, noise: Array, below: Array) -> Array:
     sums = np.sort(values, axis=1).cumsum(1)
     under = np.take_along_axis(sums, below - 1, axis=1)
     lower, upper, share = under / below, (sums[:, -1:] - under) / (n - below), 1 - below / n
-    within = values.var(1)[:, None] - share * (1 - share) * (upper - lower) ** 2 - noise.mean()
+    within = (values.var(1) - noise.mean(1))[:, None] - share * (1 - share) * (upper - lower) ** 2
     return np.stack([share, upper, lower, np.sqrt(np.maximum(within, FLOOR**2))]).reshape(4, -1)
 
 

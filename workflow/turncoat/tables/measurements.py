@@ -57,10 +57,16 @@ def _fit_fields() -> list[pa.Field]:
                 field(f"{name}_hits", "number", "share", "episodes whose choice the fitted utility predicts", True),
                 field(f"{name}_separated", "flag", "", "it predicts all: the ridge alone sets the coefficients' scale"),
             ]
-            fields += [
-                field(f"{name}_cos_{target}", "number", "cosine", f"cosine of w with {target.upper()}", True)
-                for target in ("x", "y", "m", "y2")
-            ]
+            for part, text in (("baked", "baked in"), ("pointer", "read from the slots")):
+                fields += [
+                    field(f"{name}_{part}", "number", "share", f"share of the utility that is {text}", True),
+                    field(f"{name}_{part}_error", "number", "share", f"standard error of {part}", True),
+                ]
+            for target in ("x", "y", "m", "y2"):
+                fields += [
+                    field(f"{name}_cos_{target}", "number", "cosine", f"cosine of w with {target.upper()}", True),
+                    field(f"{name}_cos_{target}_error", "number", "cosine", "its standard error", True),
+                ]
             fields.append(field(f"{name}_converged", "flag", "", "Newton's method converged", True))
     return fields
 
