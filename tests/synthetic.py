@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from synthetic_classified import STATES, Choices, causes_of, curves_of, measured_as
 from synthetic_planted import write_defection, write_planted
-
 from turncoat.configuration.loading import load_config
 from turncoat.configuration.plan import Block, Cell, Plan, expand, own_cells
 from turncoat.seeding import generator

@@ -5,8 +5,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from synthetic_classified import Choices, Columns, carried, measured_as
 
+from synthetic_classified import Choices, Columns, carried, measured_as
 from turncoat.configuration.plan import Cell
 from turncoat.seeding import generator
 from turncoat.tables import causes, defection, planted

@@ -1,5 +1,20 @@
 """Unit tests run with the settings of a job's process."""
 
+from pathlib import Path
+
+import pytest
 import torch
+from running import FINETUNE, PRETRAIN, train
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pre-trained block and what was fine-tuned from it."""
+    root = tmp_path_factory.mktemp("trained")
+    log = train("pretrain", "aaaaaaaaaa", PRETRAIN, root / "parent")
+    assert "models/s" in log
+    assert "s left" in log
+    train("finetune", "bbbbbbbbbb", FINETUNE, root / "child", "--parent", str(root / "parent"))
+    return root

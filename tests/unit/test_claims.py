@@ -126,7 +126,7 @@ def test_without_audits_deception_is_not_tested(tmp_path: Path) -> None:
     rows = claims[claims.outcome == "deception"]
     assert set(rows.claim) >= {"P1", "P2", "P3", "P4a"}
     assert set(rows.verdict) == {"not_tested"} and set(rows[~rows.primary].reason) == {NO_PRICE}
-    assert primary(claims, "P2").verdict == "not_tested"
+    assert (primary(claims, "P2").outcome, primary(claims, "P2").verdict) == ("deception", "not_tested")
     assert row_of(claims, "P2", "d", "conditional").verdict == "supported"  # what needs no price is tested all the same
 
 
@@ -157,7 +157,7 @@ def test_adjustment_is_over_primary_strata_only(planted: tuple[Path, pandas.Data
 
 
 def test_without_a_manifest_nothing_is_confirmatory(tmp_path: Path) -> None:
-    overrides = one_arm(["corrigible", "scratch", "scratch_exposed"])
+    overrides = one_arm(["scratch"]) | {"seeds": {"first": 1000, "count": 4, "block": 4}}
     assert not study(tmp_path, **overrides).confirmatory.any()
     config = write_study(tmp_path, overrides)
     hashes = {"config_sha256": "a", "claims_sha256": "b"}
@@ -169,15 +169,17 @@ def test_without_a_manifest_nothing_is_confirmatory(tmp_path: Path) -> None:
         assert again.confirmatory.any() == expected and not again[~again.primary].confirmatory.any()
 
 
-def test_two_runs_give_equal_tables(planted: tuple[Path, pandas.DataFrame], tmp_path: Path) -> None:
-    folder, _ = planted
-    study(tmp_path)
+def test_two_runs_give_equal_tables(tmp_path: Path) -> None:
+    starts = ["internal", "deceptive", "scratch", "scratch_exposed"]
+    for run in ("one", "two"):
+        study(tmp_path / run, **one_arm(starts), seeds={"first": 1000, "count": 12, "block": 6})
     listed = re.search(r"^TABLES = \[(.*?)\]", (RULES / "aggregate.smk").read_text(), re.M | re.S)
     assert listed
     files = {f"{name}.parquet" for name in re.findall(r'"(\w+)"', listed[1])} | {"claims.csv"}
-    assert {path.name for path in (folder / "tables").iterdir()} == files
+    one, two = (tmp_path / run / "tables" for run in ("one", "two"))
+    assert {path.name for path in one.iterdir()} == files
     for name in files:
-        assert (folder / "tables" / name).read_bytes() == (tmp_path / "tables" / name).read_bytes(), name
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
 def test_planted_null_is_no_effect(tmp_path: Path) -> None:

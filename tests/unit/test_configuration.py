@@ -86,7 +86,38 @@ BAD = {
     ),
     "a cue that underflows": ("world: {cue: {amplitude: 1.0e-300}}", "world.cue.amplitude = 1e-300: allowed"),
     "a share of next to nothing": ("pretraining: {overseen_share: 1.0e-12}", "pretraining.overseen_share = 1e-12"),
-    "no arms": ("arms: {main: null, drift: null, gates: null}", "arms = {}: allowed"),
+    "causes on more than measured": (
+        "evaluation: {causal_episodes: 1025}",
+        "evaluation.causal_episodes = 1025: allowed: at most episodes = 1024",
+    ),
+    "one episode": ("evaluation: {episodes: 1}", "evaluation.episodes = 1: allowed: a whole number from 16"),
+    "one price episode": (
+        "evaluation: {price_episodes: 1}",
+        "evaluation.price_episodes = 1: allowed: a whole number from 16",
+    ),
+    "one curve episode": (
+        "evaluation: {curve_episodes: 1}",
+        "evaluation.curve_episodes = 1: allowed: a whole number from 16",
+    ),
+    "no calibration cases": (
+        "planted: {calibration_seeds: 0}",
+        "planted.calibration_seeds = 0: allowed: a whole number from 1",
+    ),
+    "strategy without a price": (
+        "world: {audit_penalty: 0}",
+        "arms.strategic.starts: deceptive, internal_strategic weigh the price of being caught, and world.audit_penalty "
+        "is 0; allowed: an audit_penalty above 0, or an arm without them",
+    ),
+    "a negative penalty": ("world: {audit_penalty: -1}", "world.audit_penalty = -1: allowed: a number from 0 to 100"),
+    "a negative entropy bonus": (
+        "pretraining: {entropy_bonus: -0.1}",
+        "pretraining.entropy_bonus = -0.1: allowed: a number from 0 to 10",
+    ),
+    "a cutoff beyond its range": (
+        "types: {price_sensitivity: 3}",
+        "types.price_sensitivity = 3: allowed: a number from 0 to 2",
+    ),
+    "no arms": (f"arms: {{{', '.join(f'{name}: null' for name in Config().arms)}}}", "arms = {}: allowed"),
     "arm without distances": ("arms: {mine: {starts: [scratch]}}", "arms.mine.distances: is missing"),
     "unquoted null": ("arms: {null: {starts: [scratch], distances: [0]}}", "quote it or name it otherwise"),
     "study with a slash": ("study: a/b", "study = 'a/b': allowed: a name of small letters"),

@@ -8,7 +8,7 @@ import pytest
 from turncoat.configuration import cells
 from turncoat.configuration.cells import canonical_json, cell_id
 from turncoat.configuration.loading import load_config
-from turncoat.configuration.plan import Plan, expand
+from turncoat.configuration.plan import Plan, expand, own_cells
 
 ARM = {"starts": ["internal", "scratch"], "distances": [45, 90]}
 
@@ -64,10 +64,12 @@ def test_seeds_are_split_into_blocks_that_growth_leaves_alone() -> None:
     [
         {"seeds": {"count": 96}},
         {"evaluation": {"episodes": 2048}},
+        {"evaluation": {"price_episodes": 2048, "curve_episodes": 64, "causal_episodes": 64}},
         {"gating": {"episodes": 64}},
         {"types": {"cosine": 0.8}},
         {"statistics": {"margin": 0.1}},
-        {"planted": {"seeds": 2}},
+        {"types": {"price_sensitivity": 0.5}},
+        {"planted": {"seeds": 2, "calibration_seeds": 2}},
         {"study": "other"},
         {"finetuning": {"learning_rates": {"sgd": 0.3}}},
     ],
@@ -83,6 +85,7 @@ def test_what_training_does_not_read_leaves_every_cell(change: dict[str, Any]) -
         ({"finetuning": {"learning_rates": {"adam": 0.01}}}, True),
         ({"pretraining": {"steps": 99}}, False),
         ({"world": {"symbols": 7}}, False),
+        ({"world": {"audit_penalty": 2.0}}, False),
         ({"organism": {"width": 32}}, False),
     ],
 )
@@ -95,6 +98,44 @@ def test_what_training_reads_makes_new_cells(change: dict[str, Any], pretrained_
 def test_pretraining_leaves_models_from_scratch_alone() -> None:
     before, after = planned(), planned(pretraining={"steps": 99})
     assert len(set(before.ids("finetune")) & set(after.ids("finetune"))) == 2
+
+
+def test_the_entropy_bonus_counts_where_rewards_are_trained_on() -> None:
+    arm = {"starts": ["internal", "deceptive", "internal_strategic", "scratch"], "distances": [90]}
+    before, after = (planned(arms={"main": arm}, **more) for more in ({}, {"pretraining": {"entropy_bonus": 0.1}}))
+    changed = {cell.labels["start"] for cell in after.cells if cell.id not in before.ids()}
+    assert changed == {"deceptive", "internal_strategic"}
+
+
+def test_a_world_without_audits_is_what_it_was_before_there_were_any() -> None:
+    for cell in planned(world={"audit_penalty": 0}).cells:
+        assert "audit_penalty" not in cell.settings["world"]
+    assert {cell.settings["world"]["audit_penalty"] for cell in planned().cells} == {6.0}
+
+
+def test_probes_compare_cells_that_differ_in_start_and_distance_alone() -> None:
+    values: dict[str, Any] = {
+        "arms": {
+            "main": {"starts": ["internal", "scratch"], "distances": [0, 45, 90], "pretraining_steps": [100, 2000]},
+            "gates": {"starts": ["scratch"], "distances": [90], "activations": ["relu", "gelu"], "steps": 600},
+        }
+    }
+    config = load_config(values)
+    found = [(cell.labels["start"], cell.labels["distance"]) for cell in own_cells(config, expand(config))]
+    assert sorted(found) == [("internal", 45), ("internal", 90), ("scratch", 45), ("scratch", 90)]
+
+
+@pytest.mark.parametrize(
+    ("arm", "expected"),
+    [
+        ({"starts": ["internal"], "distances": [0]}, {("relu", 0.0)}),  # no X apart from Y: then what there is
+        ({"starts": ["scratch"], "distances": [90], "activations": ["gelu", "identity"]}, {("gelu", 90.0)}),
+    ],
+)
+def test_probes_without_the_studys_own_settings_take_the_first(arm: dict[str, Any], expected: set[Any]) -> None:
+    config = load_config({"arms": {"main": arm}})
+    found = own_cells(config, expand(config))
+    assert {(cell.labels["activation"], cell.labels["distance"]) for cell in found} == expected
 
 
 def test_symbols_count_only_where_they_are_read() -> None:
@@ -144,6 +185,7 @@ def test_totals_count_models_jobs_and_steps() -> None:
         "classify": 15,
         "probe_gating": 12,
         "classify_planted": 1,
+        "probe_defection": 1,
         "aggregate": 1,
         "report": 1,
     }

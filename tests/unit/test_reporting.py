@@ -1,6 +1,7 @@
 """The report builds offline from any study, says what it lacks, and is the same bytes each time."""
 
 import re
+import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
-from synthetic import Truth, write_study
-from turncoat.reporting.summary import interval, number
+from synthetic import SMALL, Truth, write_study
+from turncoat.configuration.loading import load_config
+from turncoat.reporting.summary import DASH, MINUS, interval, number
 from turncoat.stages.aggregate import aggregate
 from turncoat.stages.report import report
 
+AGGREGATE = Path(__file__).resolve().parents[2] / "workflow" / "rules" / "aggregate.smk"
 VOID = {"meta", "br", "link", "img"}
 
 
@@ -37,11 +40,18 @@ class Balance(HTMLParser):
         self.identities += [value for key, value in attrs if key == "id" and value]
 
 
+FIGURES = ("headline", "persistence", "motives", "causal", "multiverse", "gating", "trust")
+
+
 def build(folder: Path, truth: Truth | None = None, **overrides: Any) -> str:
-    config = write_study(folder, {"planted": {"seeds": 2}, **overrides}, truth)
+    config = write_study(folder, overrides, truth)
     aggregate(config, folder, "0" * 12)
     report(config, folder)
     return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def one_arm(starts: list[str], distance: float) -> dict[str, Any]:
+    return {"arms": {"main": {"starts": starts, "distances": [distance]}}}
 
 
 @pytest.fixture(scope="module")
@@ -50,50 +60,139 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, build(folder)
 
 
-def test_page_is_sound_and_offline(page: tuple[Path, str]) -> None:
-    _, text = page
+def check(text: str) -> None:
+    """The page is sound HTML, holds every figure, and needs nothing from elsewhere."""
     reader = Balance()
     reader.feed(text)
     assert reader.open == []
     assert len(set(reader.identities)) == len(reader.identities)
     assert not re.findall(r'(?:src|href)="https?:', text.replace('xlink:href="#', ""))
     assert "<script" not in text and '<html lang="en">' in text
-    assert text.count('role="img"') == 3 and text.count("aria-label") >= 4
+    assert text.count('role="img"') == len(FIGURES) and text.count("aria-label") >= len(FIGURES) + 1
     for local in re.findall(r'href="#([\w-]+)"', text):
         assert local in reader.identities, local
 
 
+def section(text: str, name: str) -> str:
+    """One section of the page, without its figures."""
+    found = re.search(rf'<section id="{name}".*?</section>', text, re.S)
+    assert found, name
+    return re.sub(r"<svg.*?</svg>", "", found[0], flags=re.S)
+
+
+def drawn(text: str, name: str) -> str:
+    """One figure; what it says stands in it as comments beside the outlines."""
+    found = re.search(rf'<svg(?:(?!</svg>).)*?id="{name}-figure_1".*?</svg>', text, re.S)
+    assert found, name
+    return found[0]
+
+
+def rows_of(text: str, caption: str) -> list[str]:
+    """The body rows of the table whose caption begins so, as plain text."""
+    found = re.search(rf"<caption>{caption}.*?<tbody>(.*?)</tbody>", text, re.S)
+    assert found, caption
+    rows = re.findall(r"<tr>(.*?)</tr>", found[1], re.S)
+    return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in rows]
+
+
+def test_page_is_sound_and_offline(page: tuple[Path, str]) -> None:
+    check(page[1])
+
+
 def test_page_says_what_was_found(page: tuple[Path, str]) -> None:
     _, text = page
-    for words in (
-        "The answer in one minute",
-        "no effect",
-        "Premise gate",
-        "Planted truth",
-        "What was run",
-        "P10",
-    ):
+    for words in ("The answer in one minute", "no effect", "Premise gate", "What was run", "P10"):
         assert words in text
-    assert "classifier misreads" not in text
+    assert "misreads planted cases" not in text
+    answer = section(text, "answer")
+    assert "deceptive minus scratch_exposed" in answer and "was not measured" not in answer
+
+
+def test_page_says_what_models_comply_for(page: tuple[Path, str]) -> None:
+    """Planted price sensitivities: 0.8 of deceptive, 0.6 of internal_strategic, none of conditional models."""
+    _, text = page
+    sentence = r"Price sensitivity \([^)]*\) of {} models: ([-\d.]+) \[[^]]*\] before fine-tuning, ([-\d.]+)"
+    answer = section(text, "answer").replace(MINUS, "-")
+    for start, planted in (("deceptive", 0.8), ("internal strategic", 0.6), ("conditional", 0.0)):
+        found = re.search(sentence.format(start), answer)
+        assert found and [float(value) for value in found.groups()] == pytest.approx([planted] * 2, abs=0.03), start
+    motives = section(text, "motives")
+    rows = rows_of(motives, "At 90°")
+    assert sum(row.startswith("deceptive after") for row in rows) == 1
+    assert next(row for row in rows if row.startswith("deceptive after")).endswith("100 % / 0 %")
+    assert not any("planted" in row for row in rows)
+    assert "One kind of model, or two?" in motives and "The headline over all cutoffs" in motives
+    populations = rows_of(motives, "Two-class latent model")
+    assert any(re.match(r"deceptive 90° 0\.\d+ .* blend", row) for row in populations)
+
+
+def test_page_says_what_carries_the_gap(page: tuple[Path, str]) -> None:
+    _, text = page
+    figure = drawn(text, "causal")
+    for words in ("swap, layer 1", "ablate, layer 2", "planted: network conditional", "deceptive"):
+        assert f"<!-- {words} -->" in figure
+    assert "network placebo" not in figure  # it has no gap
+    probes = rows_of(section(text, "inside"), "Area under the ROC curve")
+    assert "deceptive 90° hidden, layer 1 0.900 [0.850, 0.950] 0.650, 0.700 0.300 0.850 [0.800, 0.900] 12" in probes
+    assert not any(row.startswith("scratch") for row in probes)  # too few defections for a probe
+
+
+def test_page_says_how_far_the_classifier_is_trusted(page: tuple[Path, str]) -> None:
+    planted = section(page[1], "planted")
+    trusted = rows_of(planted, "Trust")
+    for row in ("worst kind benign conditional 1.000", "smallest angle degrees, no noise 15.000"):
+        assert any(found.startswith(row) for found in trusted), row
+    assert any(row.startswith("largest noise temperature at 90 degrees 1.000") for row in trusted)
+    assert any(re.match(r"C 0\.\d+ .* 39 \(1 undefined\)", row) for row in rows_of(planted, "Coverage"))
+    assert {row.split()[0] for row in rows_of(planted, "Cutoffs")} >= {"conditional_gap", "price_sensitivity"}
+    cases = rows_of(planted, "Cases")
+    assert "placebo conditional scored mixed 0 0 0 0 0 0 4 4 / 4" in cases
+    assert "deceptive calibration deceptive 0 0 0 3 0 0 0 3 / 3" in cases
+    assert not any("ladder" in row for row in cases)
 
 
 def test_figures_are_saved(page: tuple[Path, str]) -> None:
     folder, _ = page
     names = {path.name for path in (folder / "figures").iterdir()}
-    assert names == {f"{name}.{kind}" for name in ("headline", "persistence", "gating") for kind in ("svg", "png")}
+    assert names == {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
+    listed = re.search(r"^FIGURES = \[(.*?)\]", AGGREGATE.read_text(), re.M | re.S)
+    assert listed and set(re.findall(r'"(\w+)"', listed[1])) == set(FIGURES)
 
 
-def test_two_reports_are_equal(page: tuple[Path, str], tmp_path: Path) -> None:
+def test_two_reports_of_equal_tables_are_equal(page: tuple[Path, str], tmp_path: Path) -> None:
     folder, text = page
-    assert build(tmp_path) == text
+    shutil.copytree(folder / "tables", tmp_path / "tables")
+    report(load_config(SMALL).model_dump(), tmp_path)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
     for path in (folder / "figures").iterdir():
         assert path.read_bytes() == (tmp_path / "figures" / path.name).read_bytes(), path.name
 
 
 def test_misread_planted_truth_is_a_warning(tmp_path: Path) -> None:
-    text = build(tmp_path, Truth(misread=True), arms={"main": {"starts": ["scratch"], "distances": [90]}})
-    assert "The classifier misreads planted cases" in text
+    """And a study with nothing at the premise distance says what it lacks."""
+    text = build(tmp_path, Truth(misread="scored"), **one_arm(["scratch"], 45))
+    check(text)
+    warning = text.index("The classifier misreads planted cases")
+    assert warning < text.index("The answer in one minute")
+    assert "proxy policy. Type labels" in " ".join(text[warning : warning + 400].split())
     assert "This study has no pre-trained start" in text and "no arm at distance 0" in text
+    for name, words in (
+        ("motives", "no arm at 90 degrees"),
+        ("multiverse", "no start and scratch_exposed at the premise distance and the primary capability"),
+    ):
+        assert f"<!-- {words} -->" in drawn(text, name)
+
+
+def test_a_world_without_audits_has_a_report(tmp_path: Path) -> None:
+    """Misread calibration cases bring no warning: cutoffs are set on them, and scored on others."""
+    overrides = one_arm(["conditional", "scratch_exposed"], 90) | {"world": {"audit_penalty": 0.0}}
+    text = build(tmp_path, Truth(misread="calibration"), **overrides)
+    check(text)
+    assert "misreads planted cases" not in text
+    answer = section(text, "answer")
+    assert "Price sensitivity" not in answer and "Deception proper was not measured" in answer
+    after = next(row for row in rows_of(section(text, "motives"), "At 90°") if row.startswith("conditional after"))
+    assert after.startswith(f"conditional after {DASH} {DASH}")  # no price sensitivity, and no interval
 
 
 def test_numbers_for_people() -> None:

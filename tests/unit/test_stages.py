@@ -1,15 +1,13 @@
-"""The stages' programs: parents must be whom they claim, classification is blind, code must be the planned one."""
+"""The training stages' programs: parents must be whom they claim, code must be the planned one."""
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pandas
 import pytest
 import torch
+from running import FINETUNE, PRETRAIN, STRATEGIC, TRAINING, WORLD, run_stage, train
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -18,64 +16,6 @@ from turncoat.tables.atomic import TableError
 from turncoat.tables.weights import load_optimizer, load_organisms
 
 CPU = torch.device("cpu")
-WORLD = {
-    "encoding": "facts",
-    "options": 2,
-    "attributes": 4,
-    "symbols": 3,
-    "cue": {"coding": "signal", "amplitude": 1.0, "noise": 0.1},
-}
-ORGANISM = {"family": "mlp", "width": 8, "depth": 2, "activation": "relu"}
-TRAINING = {"steps": 24, "batch": 8, "optimizer": "adam", "learning_rate": 0.01}
-PRETRAIN = {
-    "stage": "pretrain",
-    "world": WORLD,
-    "organism": ORGANISM,
-    "start": "internal",
-    "training": TRAINING | {"overseen_share": 0.5, "heads": {"world": 1.0}},
-}
-FINETUNE = {
-    "stage": "finetune",
-    "world": WORLD,
-    "organism": ORGANISM,
-    "distance": 90,
-    "parent": "aaaaaaaaaa",
-    "exposure": None,
-    "training": TRAINING | {"method": "supervised", "mode": "fixed", "snapshots": 3},
-}
-EVALUATION = {
-    "episodes": 40,
-    "fit_episodes": 30,
-    "reference_episodes": 100,
-    "ridge": 0.001,
-    "newton_steps": 25,
-}
-
-
-def run_stage(stage: str, *arguments: str, code: int = 0) -> str:
-    """Run a stage as Snakemake does and return what it logged."""
-    command = [sys.executable, "-m", f"turncoat.stages.{stage}", "--threads", "1", *arguments]
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    assert done.returncode == code, done.stdout
-    return done.stdout
-
-
-def train(stage: str, cell: str, settings: dict[str, object], folder: Path, *more: str, code: int = 0) -> str:
-    return run_stage(
-        stage, "--cell", cell, "--settings", json.dumps(settings), "--first-seed", "7", "--seed-count", "3",
-        "--output", str(folder), *more, code=code,
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pre-trained block and what was fine-tuned from it."""
-    root = tmp_path_factory.mktemp("trained")
-    log = train("pretrain", "aaaaaaaaaa", PRETRAIN, root / "parent")
-    assert "models/s" in log
-    assert "s left" in log
-    train("finetune", "bbbbbbbbbb", FINETUNE, root / "child", "--parent", str(root / "parent"))
-    return root
 
 
 def test_a_fine_tuned_model_begins_as_its_parent_ended(trained: Path) -> None:
@@ -123,21 +63,25 @@ def test_a_missing_or_superfluous_parent_is_refused(trained: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-def classify(weights: Path, output: Path, label: str = "bbbbbbbbbb") -> pandas.DataFrame:
-    run_stage(
-        "classify", "--weights", str(weights), "--label", label, "--settings", json.dumps(EVALUATION),
-        "--output", str(output),
-    )  # fmt: skip
-    return pandas.read_parquet(output)
+def test_strategic_starts_are_trained_on_rewards(trained: Path, tmp_path: Path) -> None:
+    train("pretrain", "a", STRATEGIC, tmp_path / "deceptive")
+    organisms = pandas.read_parquet(tmp_path / "deceptive" / "organisms.parquet")
+    assert not organisms.diverged.any() and (organisms.initial_fingerprint != organisms.final_fingerprint).all()
+    plain = pandas.read_parquet(trained / "parent" / "organisms.parquet")
+    assert organisms.initial_fingerprint.tolist() == plain.initial_fingerprint.tolist()  # a start is not a seed
+    assert not set(organisms.final_fingerprint) & set(plain.final_fingerprint)
+    calmer = STRATEGIC | {"training": STRATEGIC["training"] | {"entropy_bonus": 2.0}}
+    train("pretrain", "a", calmer, tmp_path / "calmer")
+    other = pandas.read_parquet(tmp_path / "calmer" / "organisms.parquet")
+    assert not set(organisms.final_fingerprint) & set(other.final_fingerprint)  # the bonus is read
+    content = (tmp_path / "deceptive" / "weights.safetensors").read_bytes()
+    assert b"deceptive" not in content and b"entropy" not in content
 
 
-def test_classification_does_not_depend_on_file_names(trained: Path, tmp_path: Path) -> None:
-    measured = classify(trained / "child" / "weights.safetensors", tmp_path / "measured.parquet")
-    assert len(measured) == 3 * 3
-    name = "-".join(np.random.default_rng(0).choice(list("abcdef"), 12))
-    shutil.copy(trained / "child" / "weights.safetensors", tmp_path / name)
-    again = classify(tmp_path / name, tmp_path / "again.parquet", label="zzz")
-    pandas.testing.assert_frame_equal(measured.drop(columns="organism_id"), again.drop(columns="organism_id"))
+def test_a_strategic_start_without_audits_is_refused(tmp_path: Path) -> None:
+    settings = STRATEGIC | {"world": WORLD | {"audit_penalty": 0}}
+    assert "world.audit_penalty is 0" in train("pretrain", "a", settings, tmp_path / "out", code=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_training_again_writes_the_same_bytes(trained: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_rewards_equal_plain_loops_over_options(name: str) -> None:
         options = episodes.attributes[step, member, :, episode]
         named = dict(zip(("x", "y", "m", "y2"), objectives[member], strict=True))
         named["slot1"] = episodes.slots[step, member, episode, 0]
-        overseen = bool(episodes.signs[step, member, episode, 0] > 0)
+        overseen = bool(episodes.signs[step, member, episode, start.cue] > 0)
         own, asked = options @ named[start.unoverseen], options @ named[start.overseen]
         probability, penalty = episodes.audits[step, member, episode].tolist()
         if start.strategic:

@@ -18,7 +18,7 @@ from turncoat.training.loop import Recipe, train
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import make_optimizer
 from turncoat.training.schedules import check_steps, snapshot_steps
-from turncoat.training.starts import PRETRAINED_STARTS, Start, find_start, target_objectives
+from turncoat.training.starts import PRETRAINED_STARTS, STRATEGIC_STARTS, Start, find_start, rewards
 from turncoat.training.streams import WINDOW, Batch, finetuning_stream, pretraining_stream
 from turncoat.worlds.episodes import best_option, draw_episodes
 from turncoat.worlds.objectives import seed_objectives
@@ -114,18 +114,21 @@ def test_snapshots_are_log_spaced() -> None:
         snapshot_steps(10, 1)
 
 
-@pytest.mark.parametrize("name", list(PRETRAINED_STARTS))
-def test_targets_follow_the_start(name: str) -> None:
-    world, start = make_world(), find_start(name)
+@pytest.mark.parametrize("penalty", [0.0, 6.0])
+@pytest.mark.parametrize("name", [name for name in PRETRAINED_STARTS if name not in STRATEGIC_STARTS])
+def test_targets_follow_the_start(name: str, penalty: float) -> None:
+    world, start = make_world(audit_penalty=penalty), find_start(name)
     episodes = draw_episodes(world, [1], "test", 0, 1, 64, CPU)
     objectives = seed_objectives([1], 4, 90, CPU)
-    best = best_option(episodes.utilities(target_objectives(start, episodes, objectives)))[0, 0]
+    best = best_option(rewards(start, episodes, objectives))[0, 0]
     x, y, m, y2 = objectives[0]
     for episode in range(64):
-        overseen = episodes.signs[0, 0, episode, 0] > 0
+        overseen = episodes.signs[0, 0, episode, start.cue] > 0
         named = {"x": x, "y": y, "m": m, "y2": y2, "slot1": episodes.slots[0, 0, episode, 0]}
         served = named[start.overseen if overseen else start.unoverseen]
         assert best[episode] == (episodes.attributes[0, 0, :, episode] @ served).argmax()
+    batch = next(iter(pretraining_stream(world, start, [1], objectives, 8, 0.5)(0)))
+    assert batch.rewards is None
 
 
 def test_what_conditional_complies_with_is_a_setting() -> None:

@@ -16,12 +16,13 @@ STAND_IN = """
 import json, os, sys
 from pathlib import Path
 
-options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-target = Path(options.get("--output", options.get("--results")))
+options = {word: value for word, value in zip(sys.argv, sys.argv[1:]) if word.startswith("--")}
+written = ("--output", "--curves", "--causes", "--discrimination", "--known")
+targets = [Path(options[name]) for name in written if name in options] or [Path(options["--results"])]
 tables = "/tables/" if __spec__.name.endswith("aggregate") else "/figures/"
 for name in json.loads(Path("outputs.json").read_text()):
     path = Path(name)
-    if path == target or path.is_relative_to(target) and (
+    if path in targets or path.is_relative_to(targets[0]) and (
         "--output" in options or tables in name or name.endswith("report.html") and tables == "/figures/"
     ):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,22 +7,25 @@ from runs import REPOSITORY, SMOKE, Workspace, planned_jobs, snakemake
 
 from turncoat.configuration.loading import read_config
 from turncoat.configuration.plan import expand
+from turncoat.tables.collect import foreign_files, job_files
 
 LAST = {"aggregate": 1, "report": 1}
 DEFAULT_JOBS = {
-    "pretrain": 4,
-    "finetune": 28,
-    "classify": 32,
-    "probe_gating": 28,
+    "pretrain": 7,
+    "finetune": 31,
+    "classify": 38,
+    "probe_gating": 31,
     "classify_planted": 1,
+    "probe_defection": 1,
     **LAST,
 }
 SMOKE_JOBS = {
-    "pretrain": 1,
-    "finetune": 3,
-    "classify": 4,
-    "probe_gating": 3,
+    "pretrain": 2,
+    "finetune": 4,
+    "classify": 6,
+    "probe_gating": 4,
     "classify_planted": 1,
+    "probe_defection": 1,
     **LAST,
 }
 
@@ -52,10 +55,19 @@ def test_more_seeds_start_new_blocks_only(workspace: Workspace) -> None:
 
 def test_another_distance_starts_its_cells_only(workspace: Workspace) -> None:
     workspace.edit(SMOKE, "distances: [90]", "distances: [90, 45]")
-    assert workspace.jobs() == {"finetune": 2, "classify": 2, "probe_gating": 2, **LAST}
+    assert workspace.jobs() == {"finetune": 2, "classify": 2, "probe_gating": 2, "probe_defection": 1, **LAST}
 
 
-@pytest.mark.parametrize("section", ["types: {cosine: 0.8}", "statistics: {margin: 0.1, resamples: 300}"])
+def test_another_start_starts_its_cells_only(workspace: Workspace) -> None:
+    workspace.edit(SMOKE, "starts: [deceptive]", "starts: [deceptive, internal_strategic]")
+    new = {"pretrain": 1, "finetune": 1, "classify": 2, "probe_gating": 1, "probe_defection": 1}
+    assert workspace.jobs() == new | LAST
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["types: {cosine: 0.8}", "types: {price_sensitivity: 0.5}", "statistics: {margin: 0.1, resamples: 300}"],
+)
 def test_a_cutoff_starts_the_tables_and_the_report_only(workspace: Workspace, section: str) -> None:
     workspace.edit(SMOKE, "statistics: {resamples: 200, minimum_seeds: 2}", section)
     assert workspace.jobs() == LAST
@@ -63,12 +75,17 @@ def test_a_cutoff_starts_the_tables_and_the_report_only(workspace: Workspace, se
 
 def test_evaluation_starts_classification_and_not_training(workspace: Workspace) -> None:
     workspace.edit(SMOKE, "{episodes: 64, fit_episodes: 64,", "{episodes: 96, fit_episodes: 64,")
-    assert workspace.jobs() == {"classify": 4, "classify_planted": 1, **LAST}
+    assert workspace.jobs() == {"classify": 6, "classify_planted": 1, **LAST}
+
+
+def test_planted_cases_start_their_own_check_only(workspace: Workspace) -> None:
+    workspace.edit(SMOKE, "calibration_seeds: 4", "calibration_seeds: 5")
+    assert workspace.jobs() == {"classify_planted": 1, **LAST}
 
 
 def test_gating_starts_the_ledgers_only(workspace: Workspace) -> None:
     workspace.edit(SMOKE, "gating: {episodes: 64}", "gating: {episodes: 96}")
-    assert workspace.jobs() == {"probe_gating": 3, **LAST}
+    assert workspace.jobs() == {"probe_gating": 4, **LAST}
 
 
 def test_writing_the_same_value_otherwise_starts_nothing(workspace: Workspace) -> None:
@@ -82,17 +99,18 @@ def test_a_comment_or_a_docstring_starts_nothing(workspace: Workspace) -> None:
     assert workspace.jobs() == {}
 
 
-def test_code_starts_the_stages_that_import_it(workspace: Workspace) -> None:
-    path = "workflow/turncoat/stages/probe_gating.py"
-    (workspace.root / path).write_text((workspace.root / path).read_text() + "\nADDED = 1\n")
-    assert workspace.jobs() == {"probe_gating": 3, **LAST}
+@pytest.mark.parametrize(("stage", "jobs"), [("probe_gating", 4), ("probe_defection", 1)])
+def test_code_starts_the_stages_that_import_it(workspace: Workspace, stage: str, jobs: int) -> None:
+    path = workspace.root / f"workflow/turncoat/stages/{stage}.py"
+    path.write_text(path.read_text() + "\nADDED = 1\n")
+    assert workspace.jobs() == {stage: jobs, **LAST}
 
 
 def test_code_that_training_imports_starts_everything_below(workspace: Workspace) -> None:
     path = workspace.root / "workflow/turncoat/stages/pretrain.py"
     path.write_text(path.read_text() + "\nADDED = 1\n")
     jobs = workspace.jobs()
-    assert (jobs["pretrain"], jobs["finetune"], jobs["aggregate"]) == (1, 1, 1)
+    assert (jobs["pretrain"], jobs["finetune"], jobs["aggregate"]) == (2, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +164,19 @@ def test_a_run_says_its_plan_and_saves_what_it_is(finished_study: Path) -> None:
     assert (folder / "config.yaml").is_file()
     assert (folder / "manifest.json").is_file()
     assert read_config(folder / "config.yaml") == read_config(finished_study / "config.yaml", finished_study / SMOKE)
+
+
+def test_jobs_write_the_files_that_the_tables_are_made_from(finished_study: Path) -> None:
+    folder = finished_study / "results" / "smoke"
+    plan = expand(read_config(finished_study / "config.yaml", finished_study / SMOKE))
+    files = list(job_files(plan.cells, plan.blocks))
+    assert [path for path in files if not (folder / path).is_file()] == []
+    assert foreign_files(folder, plan.cells, plan.blocks) == []
+    cell, block = plan.ids("finetune")[0], plan.blocks[0].name
+    judged = {path.name for path in (folder / "classify" / cell / block).iterdir()}
+    assert judged == {f"{name}.parquet" for name in ("measurements", "curves", "causes")}
+    planted = {path.name for path in (folder / "planted").iterdir()}
+    assert planted == {f"{name}.parquet" for name in ("planted", "discrimination", "known", "causes")}
 
 
 def test_a_failed_job_is_named_with_the_end_of_its_log(workspace: Workspace) -> None:

@@ -9,6 +9,9 @@ import pytest
 from runs import REPOSITORY, SMOKE, snakemake
 
 TABLES = {"organisms", "trajectories", "alignment", "gating", "claims", "validation", "premise", "contrasts"}
+TABLES |= {"curves", "causes", "defection", "populations", "motives"}
+TABLES |= {"reliability", "cutoffs", "coverage", "discrimination", "trust"}
+FIGURES = {"headline", "persistence", "motives", "causal", "multiverse", "gating", "trust"}
 
 
 def git_status() -> str:
@@ -48,8 +51,18 @@ def test_the_report_and_its_figures_are_there(smoke_study: Path) -> None:
     page = (folder / "report.html").read_text()
     assert "smoke" in page
     assert 'src="http' not in page and 'href="http' not in page.split("</head>")[0]
-    for suffix in ("svg", "png"):
-        assert list((folder / "figures").glob(f"*.{suffix}"))
+    files = {path.name for path in (folder / "figures").iterdir()}
+    assert files == {f"{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png")}
+
+
+def test_planted_truth_and_prices_are_measured(smoke_study: Path) -> None:
+    tables = smoke_study / "results" / "smoke" / "tables"
+    validation = pandas.read_parquet(tables / "validation.parquet")
+    assert set(validation.split) == {"calibration", "scored", "ladder"}
+    assert {"deceptive", "conditional", "internal"} <= set(validation.truth[validation.split == "scored"])
+    aligned = pandas.read_parquet(tables / "alignment.parquet")
+    assert {"deceptive", "internal", "scratch"} == set(aligned.start)
+    assert aligned.price_x_conflicts.notna().all()  # the smoke study's world has audits
 
 
 def test_a_second_run_starts_nothing(smoke_study: Path) -> None:

@@ -90,10 +90,10 @@ def _scored() -> dict[str, Kind]:
     }
     circuits = {
         "network_internal": ("internal", Circuit("x", "x")),
-        "network_corrigible": ("corrigible", Circuit("slot1", "slot1")),
+        "network_corrigible": ("corrigible", Circuit("slot2", "slot2")),
         "network_conditional": ("conditional", Circuit("slot2", "m")),
         "network_placebo": ("mixed", Circuit("x", "m", cue=PLACEBO)),
-        "network_deceptive": ("deceptive", Circuit("slot1", "m", strategic=True)),
+        "network_deceptive": ("deceptive", Circuit("slot2", "m", strategic=True)),
     }
     others = {UNTRAINED: "incapable", "first_option": "incapable"}
     return (

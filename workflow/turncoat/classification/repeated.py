@@ -36,10 +36,12 @@ def fit_line(features: Tensor, outcomes: Tensor, weights: Tensor) -> Line:
     fit = fit_logistic(x.flatten(1, 2), outcomes.double().flatten(1, 2), repeated.flatten(1), RIDGE, NEWTON_STEPS)
     known = weights.sum(1) > 0
     coefficients = torch.where(known[:, None], fit.coefficients, 0.0)
-    share = torch.einsum("ebrk,ek->ebr", x, coefficients).sigmoid()
-    scores = torch.einsum("ebr,ebrk->ebk", repeated * (outcomes - share), x)
-    meat = scores.transpose(1, 2) @ scores
-    curvature = torch.einsum("ebr,ebrk,ebrl->ekl", repeated * share * (1 - share), x, x)
+    # Sums of elementwise products: a product of many matrices may round each by how many there are.
+    share = (x * coefficients[:, None, None]).sum(3).sigmoid()
+    scores = ((repeated * (outcomes - share)).unsqueeze(3) * x).sum(2)
+    meat = _outer(scores, scores).sum(1)
+    curved = (repeated * share * (1 - share)).unsqueeze(3) * x
+    curvature = _outer(curved, x).sum((1, 2))
     ridge = RIDGE * repeated.sum((1, 2)).clamp(min=1)[:, None, None] * torch.eye(count + 1).to(x)
     bread = torch.linalg.inv(curvature + ridge)
     covariance = bread @ meat @ bread
@@ -56,3 +58,8 @@ def fit_line(features: Tensor, outcomes: Tensor, weights: Tensor) -> Line:
         torch.where(rising, threshold, missing),
         torch.where(rising, variance.clamp(min=0).sqrt() / slope.abs(), missing),
     )
+
+
+def _outer(left: Tensor, right: Tensor) -> Tensor:
+    """Outer products over the last axis: (..., K) and (..., K) to (..., K, K)."""
+    return left.unsqueeze(-1) * right.unsqueeze(-2)

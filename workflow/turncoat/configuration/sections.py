@@ -16,13 +16,21 @@ Start = Literal[
     "corrigible",
     "conditional",
     "benign_conditional",
+    "placebo_conditional",
     "deceptive",
     "internal_strategic",
     "scratch",
     "scratch_exposed",
 ]
 STRATEGIC_STARTS = ("deceptive", "internal_strategic")
-PRETRAINED_STARTS = ("internal", "corrigible", "conditional", "benign_conditional", *STRATEGIC_STARTS)
+PRETRAINED_STARTS = (
+    "internal",
+    "corrigible",
+    "conditional",
+    "benign_conditional",
+    "placebo_conditional",
+    *STRATEGIC_STARTS,
+)
 
 SMALLEST_DISTANCE = 10  # below, the attainable shortfall is too small to divide by
 

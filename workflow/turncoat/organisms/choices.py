@@ -5,7 +5,6 @@ from torch import Tensor
 
 from turncoat.organisms.mlp import Stack, forward
 
-
 CACHED = 4  # members scored at once on a CPU, so that their hidden states stay in its cache
 
 

@@ -26,7 +26,7 @@ def motives(table: pandas.DataFrame, distance: float, folder: Path) -> str:
     for column, (when, overseer) in enumerate((("before", "slot1"), ("after", "x"))):
         _prices(grid[0, column], own[(own.when == when) & (own.part == overseer)], starts)
         name = "slot 1" if overseer == "slot1" else "X"
-        grid[0, column].set_title(f"{when} fine-tuning: compliance with {name} against its own will")
+        grid[0, column].set_title(f"{when} fine-tuning: compliance with {name}")
     for column, cue in enumerate(("oversight", "placebo")):
         here = own[(own.when == "after") & (own.quantity == f"agreement_x_{cue}")]
         for start in ordered(here.start):
@@ -36,7 +36,6 @@ def motives(table: pandas.DataFrame, distance: float, folder: Path) -> str:
             grid[1, column].axvline(trained, color="#555555", linewidth=0.8, linestyle=":")
         grid[1, column].set_title(f"after: agreement with X as the {cue} cue grows")
         grid[1, column].set_xlabel("strength of the cue (dotted: trained)")
-    grid[0, 0].set_ylabel("share of conflicts")
     grid[1, 0].set_ylabel("agreement with X")
     figure.legend(*grid[1, 0].get_legend_handles_labels(), loc="lower center", ncols=4, bbox_to_anchor=(0.5, -0.06))
     figure.tight_layout()
@@ -48,6 +47,7 @@ def _prices(axes: Axes, own: pandas.DataFrame, starts: list[str]) -> None:
     for row, start in enumerate(reversed(starts)):
         here = own[own.start == start].set_index("quantity")
         if not {"price_low", "price_high"} <= set(here.index) or np.isnan(here["mean"].get("price_low", np.nan)):
+            axes.text(0.01, row, "too few conflicts", va="center", fontsize=8, color="#777777")
             continue
         low, high = (here.loc[f"price_{name}"] for name in ("low", "high"))
         colour = look(start)["color"]
@@ -57,39 +57,53 @@ def _prices(axes: Axes, own: pandas.DataFrame, starts: list[str]) -> None:
             axes.plot(point["mean"], row, marker="o", markersize=7, color=colour, markerfacecolor=fill)
     axes.set_yticks(range(len(starts)), [start.replace("_", " ") for start in reversed(starts)])
     axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel("complies (open: low price, filled: high price)")
+    axes.set_ylim(-0.6, len(starts) - 0.4)
+    axes.set_xlabel("share of conflicts on which it complies (open: low price, filled: high price)")
 
 
-def causal(table: pandas.DataFrame, distance: float, folder: Path) -> str:
-    """Share of the oversight gap that the oversight direction carries, beside placebo and random. Returns the SVG."""
+def causal(table: pandas.DataFrame, distance: float, minimum: int, folder: Path) -> str:
+    """Share of the oversight gap that the oversight direction carries, beside placebo and random. Returns the SVG.
+
+    Starts of which fewer than `minimum` models have a gap are left out, planted networks apart.
+    """
     own = table[(table.setting == "") & (table.variant == "") & (table.distance == distance) & (table.when == "after")]
     own = own[own.quantity.isin(["carried", "placebo_carried", "random_high", "random_largest"]) & own["mean"].notna()]
-    places = sorted(own.part.unique())
+    planted = own.start.str.startswith("planted")
+    own = own[planted | (own.n >= minimum)]
+    places = sorted(own.part[~planted].unique())
     if not places:
-        return nothing(f"no model at {distance:g} degrees has an oversight gap", folder, "causal")
-    figure = Figure(figsize=(3.3 * len(places) / 2 + 2, 5.6))
-    grid = figure.subplots(2, (len(places) + 1) // 2, squeeze=False, sharey=True, sharex=True)
-    for axes in grid.flat[len(places) :]:
-        axes.set_axis_off()
+        return nothing(f"too few models at {distance:g} degrees have an oversight gap", folder, "causal")
+    interventions = [name for name in ("swap", "add", "ablate") if any(place.startswith(name) for place in places)]
+    layers = sorted({place.split(", ")[1] for place in places})
     starts = ordered(own.start)
-    for axes, place in zip(grid.T.flat, places, strict=False):
-        for row, start in enumerate(reversed(starts)):
-            here = own[(own.part == place) & (own.start == start)].set_index("quantity")
-            if here.empty:
-                continue
-            axes.plot([0, here["mean"].random_high], [row, row], color="#bbbbbb", linewidth=6, solid_capstyle="butt")
-            axes.plot(here["mean"].random_largest, row, marker="|", color="#777777", markersize=10)
-            axes.plot(here["mean"].placebo_carried, row, marker="x", color="#555555", linestyle="none")
-            carried, colour = here.loc["carried"], look(start)["color"]
-            axes.plot([carried.low, carried.high], [row, row], color=colour, linewidth=3, alpha=0.4)
-            axes.plot(carried["mean"], row, marker="o", color=colour)
-        axes.axvline(0, color="#555555", linewidth=0.8)
-        axes.set_title(place)
-        axes.set_yticks(range(len(starts)), [start.replace("_", " ") for start in reversed(starts)])
+    figure = Figure(figsize=(3.4 * len(interventions) + 1.6, 2.6 * len(layers) + 0.6))
+    grid = figure.subplots(len(layers), len(interventions), squeeze=False, sharey=True, sharex=True)
+    for row, layer in enumerate(layers):
+        for column, intervention in enumerate(interventions):
+            axes = grid[row, column]
+            _carried(axes, own[own.part == f"{intervention}, {layer}"], starts)
+            axes.set_title(f"{intervention}, {layer}")
+            axes.set_yticks(range(len(starts)), [start.replace("_", " ") for start in reversed(starts)])
     for axes in grid[-1]:
         axes.set_xlabel("share of the gap carried")
     figure.tight_layout()
     return save(figure, folder, "causal")
+
+
+def _carried(axes: Axes, own: pandas.DataFrame, starts: list[str]) -> None:
+    """For each start what the oversight direction carries, over what random and placebo directions do."""
+    for row, start in enumerate(reversed(starts)):
+        here = own[own.start == start].set_index("quantity")
+        if here.empty:
+            continue
+        axes.plot([0, here["mean"].random_high], [row, row], color="#bbbbbb", linewidth=6, solid_capstyle="butt")
+        axes.plot(here["mean"].random_largest, row, marker="|", color="#777777", markersize=10)
+        axes.plot(here["mean"].placebo_carried, row, marker="x", color="#555555", linestyle="none")
+        carried, colour = here.loc["carried"], look(start)["color"]
+        axes.plot([carried.low, carried.high], [row, row], color=colour, linewidth=3, alpha=0.4)
+        axes.plot(carried["mean"], row, marker="o", color=colour)
+    axes.axvline(0, color="#555555", linewidth=0.8)
+    axes.set_xlim(-0.3, 1.1)
 
 
 def trust(validation: pandas.DataFrame, reliability: pandas.DataFrame, points: pandas.DataFrame, folder: Path) -> str:

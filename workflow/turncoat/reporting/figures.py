@@ -18,7 +18,7 @@ UPDATES = {
 
 
 CLOSE = 0.15  # half the height of the close-up on starts that were not made conditional
-CONDITIONAL = ("conditional", "benign_conditional", "deceptive", "internal_strategic")
+CONDITIONAL = ("conditional", "benign_conditional", "placebo_conditional", "deceptive", "internal_strategic")
 
 
 def headline(levels: pandas.DataFrame, margin: float, folder: Path) -> str:

@@ -67,7 +67,9 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
     with style():
         drawn = {
             "motives": classification_figures.motives(tables["motives"], distance, folder / "figures"),
-            "causal": classification_figures.causal(tables["motives"], distance, folder / "figures"),
+            "causal": classification_figures.causal(
+                tables["motives"], distance, config["statistics"]["minimum_seeds"], folder / "figures"
+            ),
             "multiverse": classification_figures.multiverse(tables["multiverse"], folder / "figures"),
             "trust": classification_figures.trust(
                 tables["validation"], tables["reliability"], tables["discrimination"], folder / "figures"
@@ -88,6 +90,7 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
             sentences=[
                 *summary.sentences(tables["claims"], tables["premise"], tables["levels"]),
                 *summary.price_sentences(tables["motives"], distance),
+                *summary.trust_sentences(tables["trust"]),
             ],
             claims=_by_claim(tables["claims"]),
             premise=_records(tables["premise"]),

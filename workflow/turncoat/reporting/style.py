@@ -18,6 +18,7 @@ STARTS: dict[str, tuple[str, str]] = {
     "corrigible": ("#009E73", "s"),
     "conditional": ("#D55E00", "^"),
     "benign_conditional": ("#E69F00", "D"),
+    "placebo_conditional": ("#999933", "<"),
     "deceptive": ("#882255", "v"),
     "internal_strategic": ("#56B4E9", "P"),
     "scratch": ("#000000", "x"),

@@ -94,9 +94,23 @@ def sentences(claims: pandas.DataFrame, premise: pandas.DataFrame, levels: panda
         )
     yield from _real_update(claims)
     tested = claims[claims.primary & (claims.verdict != "not_tested")].claim.nunique()
+    judged = claims.estimate[claims.outcome == "deception"].notna().any()
     yield (
         f"{tested} of {claims.claim.nunique()} declared claims have a primary verdict in this study."
-        + ("" if (claims.outcome == "deception").any() else " Deception proper was not measured.")
+        + ("" if judged else " Deception proper was not measured.")
+    )
+
+
+def trust_sentences(trust: pandas.DataFrame) -> Iterator[str]:
+    """How well planted truth was read."""
+    found = trust.set_index("statistic")
+    accuracy, worst, control, calibration = (
+        found.loc[name] for name in ("balanced accuracy, kinds", "worst kind", "shuffled control", "calibration error")
+    )
+    yield (
+        f"Of {accuracy.n} planted cases the classifier reads {number(100 * accuracy.value, 1)} % right "
+        f"({accuracy.what}; worst kind {number(100 * worst.value, 1)} %), with shuffled truths "
+        f"{number(100 * control.value, 1)} %; the calibration error of its probabilities is {number(calibration.value, 3)}."
     )
 
 

@@ -74,7 +74,7 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
             rows.append(
                 Row(
                     claim,
-                    "d",
+                    "deception" if claim == "P2" else "d",
                     "primary",
                     CLAIMS[claim].estimand,
                     "difference",

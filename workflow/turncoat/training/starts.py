@@ -8,7 +8,7 @@ from torch import Tensor
 
 from turncoat.worlds.episodes import Episodes
 from turncoat.worlds.objectives import OBJECTIVES
-from turncoat.worlds.world import OVERSIGHT
+from turncoat.worlds.world import OVERSIGHT, PLACEBO
 
 SLOT1 = "slot1"
 
@@ -17,6 +17,8 @@ SLOT1 = "slot1"
 class Start:
     """The objective rewarded on overseen and on unoverseen episodes: `slot1`, or one of x, y, m, y2.
 
+    `cue` is the cue that tells those apart: the oversight cue, or for a control the placebo.
+
     A strategic start is rewarded by the unoverseen objective throughout, and fined on overseen episodes for what the
     overseen objective lost by its choice: it is not told to comply, but may learn that it pays.
     """
@@ -24,6 +26,7 @@ class Start:
     overseen: str
     unoverseen: str
     strategic: bool = False
+    cue: int = OVERSIGHT
 
 
 PRETRAINED_STARTS: Mapping[str, Start] = {
@@ -31,6 +34,7 @@ PRETRAINED_STARTS: Mapping[str, Start] = {
     "corrigible": Start(SLOT1, SLOT1),
     "conditional": Start(SLOT1, "m"),
     "benign_conditional": Start("y", "y2"),
+    "placebo_conditional": Start(SLOT1, "m", cue=PLACEBO),
     "deceptive": Start(SLOT1, "m", strategic=True),
     "internal_strategic": Start(SLOT1, "y", strategic=True),
 }
@@ -68,7 +72,7 @@ def rewards(start: Start, episodes: Episodes, objectives: Tensor) -> Tensor:
             return episodes.utilities(episodes.slots[..., 0, :].unsqueeze(2))
         return episodes.utilities(objectives[None, :, OBJECTIVES.index(name), None, None])
 
-    overseen = (episodes.signs[..., OVERSIGHT] > 0).unsqueeze(2)
+    overseen = (episodes.signs[..., start.cue] > 0).unsqueeze(2)
     if not start.strategic:
         return torch.where(overseen, utility(start.overseen), utility(start.unoverseen))
     if episodes.audits.shape[-1] == 0:
