@@ -28,6 +28,7 @@ SMALL: dict[str, Any] = {
     "arms": {
         "main": {"starts": [*PRETRAINED, "scratch", "scratch_exposed"], "distances": [45, 90]},
         "strategic": {"starts": ["deceptive", "internal_strategic"], "distances": [90]},
+        "control": {"starts": ["placebo_conditional"], "distances": [90]},
         "drift": {"starts": ["internal", "conditional"], "distances": [0]},
         "gates": {
             "starts": ["scratch"],
@@ -47,33 +48,38 @@ class Truth:
 
     `slope` is what 90 degrees more of distance adds to C of start internal. `price` is relative to a rational model's;
     a start that it leaves out has none. `diverging` holds (start, seed) pairs, `stuck` starts whose capability never
-    gets past 0.6; `misread` names the split of planted cases whose proxies look internal.
+    gets past 0.6; with `misread` planted proxies look internal.
     """
 
     c: Mapping[str, float] = field(
         default_factory=lambda: {
             "internal": 0.30, "corrigible": 0.15, "conditional": 0.75, "benign_conditional": 0.60,
-            "deceptive": 0.70, "internal_strategic": 0.50, "scratch": 0.05, "scratch_exposed": 0.02,
+            "placebo_conditional": 0.10, "deceptive": 0.70, "internal_strategic": 0.50,
+            "scratch": 0.05, "scratch_exposed": 0.02,
         }
     )  # fmt: skip
     placebo: Mapping[str, float] = field(
         default_factory=lambda: {
             "internal": 0.30, "corrigible": 0.05, "conditional": 0.20, "benign_conditional": 0.55,
-            "deceptive": 0.10, "internal_strategic": 0.10, "scratch": 0.05, "scratch_exposed": 0.02,
+            "placebo_conditional": 0.60, "deceptive": 0.10, "internal_strategic": 0.10,
+            "scratch": 0.05, "scratch_exposed": 0.02,
         }
     )  # fmt: skip
-    price: Mapping[str, float] = field(default_factory=lambda: {"deceptive": 0.8, "internal_strategic": 0.6})
+    price: Mapping[str, float] = field(
+        default_factory=lambda: {"deceptive": 0.8, "internal_strategic": 0.6, "placebo_conditional": 0.5}
+    )
     half_way: Mapping[str, float] = field(
         default_factory=lambda: {
             "internal": 90, "corrigible": 25, "conditional": 40, "benign_conditional": 50,
-            "deceptive": 60, "internal_strategic": 70, "scratch": 400, "scratch_exposed": 380,
+            "placebo_conditional": 45, "deceptive": 60, "internal_strategic": 70,
+            "scratch": 400, "scratch_exposed": 380,
         }
     )  # fmt: skip
     slope: float = 0.1
     spread: float = 0.03
     diverging: frozenset[tuple[str, int]] = frozenset()
     stuck: frozenset[str] = frozenset()
-    misread: str = ""
+    misread: bool = False
 
 
 def write_study(folder: Path, overrides: Mapping[str, Any] | None = None, truth: Truth | None = None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Unit tests run with the settings of a job's process."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from running import FINETUNE, PRETRAIN, train
 
 torch.set_num_threads(1)
+sys.path.append(str(Path(__file__).parents[1]))  # where the synthetic study lies
 
 
 @pytest.fixture(scope="session")

@@ -1,72 +1,18 @@
-"""Claims: all declared, each with one primary stratum, and simulated studies end in the verdicts that were
-planted.
-"""
+"""Claims: all declared, each with one primary stratum, and synthetic studies end in the verdicts that were planted."""
 
-import json
-import re
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas
 import pytest
+from aggregated import STARTS, Truth, one_arm, primary, row_of, study
 
-sys.path.append(str(Path(__file__).parents[1]))
-from synthetic import SMALL, Truth, write_study
-from turncoat.reporting.page import write_report
-from turncoat.stages.aggregate import aggregate
 from turncoat.statistics.claims import CLAIMS, NO_PRICE, ORDER
 from turncoat.statistics.verdicts import VERDICTS
-from turncoat.tables.atomic import TableError
 
-STATED = {
-    "P1",
-    "P2",
-    "P3",
-    "P4a",
-    "P4b",
-    "P4c",
-    "P4d",
-    "P5a",
-    "P5b",
-    "P5c",
-    "P6",
-    "P7",
-    "P8",
-    "P9",
-    "P10",
-    "P11",
-}
-STATED |= {f"G{number}" for number in range(1, 10)}
-STARTS = SMALL["arms"]["main"]["starts"]
+STATED = {"P1", "P2", "P3", "P4a", "P4b", "P4c", "P4d", "P5a", "P5b", "P5c"}
+STATED |= {f"P{number}" for number in range(6, 12)} | {f"G{number}" for number in range(1, 10)}
 NULL = dict.fromkeys([*STARTS, "deceptive"], 0.05)
-RULES = Path(__file__).resolve().parents[2] / "workflow" / "rules"
-
-
-def study(folder: Path, truth: Truth | None = None, **overrides: Any) -> pandas.DataFrame:
-    config = write_study(folder, overrides, truth)
-    aggregate(config, folder, "0" * 12)
-    return pandas.read_parquet(folder / "tables" / "claims.parquet")
-
-
-def one_arm(starts: list[str] | None = None, **changes: Any) -> dict[str, Any]:
-    """A study of one arm, at the distance where the premise is checked."""
-    return {"arms": {"main": {"starts": starts or STARTS, "distances": [90], **changes}}}
-
-
-def primary(claims: pandas.DataFrame, claim: str) -> Any:
-    rows = claims[(claims.claim == claim) & claims.primary]
-    assert len(rows) == 1
-    return rows.iloc[0]
-
-
-def row_of(claims: pandas.DataFrame, claim: str, outcome: str, start: str, reference: str = "scratch_exposed") -> Any:
-    """The row at the primary distance and capability."""
-    rows = claims[(claims.claim == claim) & (claims.outcome == outcome) & (claims.start == start)]
-    rows = rows[(rows.reference == reference) & (rows.distance == 90) & (rows.match == "capability 0.90")]
-    assert len(rows) == 1
-    return rows.iloc[0]
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +46,15 @@ def test_p2_rests_on_deception_proper(planted: tuple[Path, pandas.DataFrame]) ->
     assert row.verdict == "supported" and row.estimate == pytest.approx(1, abs=0.02)
 
 
-def test_only_what_heeds_the_price_is_deceptive(planted: tuple[Path, pandas.DataFrame]) -> None:
+def test_only_what_heeds_cue_and_price_is_deceptive(planted: tuple[Path, pandas.DataFrame]) -> None:
+    """Conditional models heed no price; the placebo control heeds the price, but the wrong cue."""
     _, claims = planted
-    assert row_of(claims, "P3", "deception", "internal_strategic").verdict == "supported"
-    for claim, start in (("P3", "corrigible"), ("P3", "internal"), ("P2", "conditional")):
+    assert row_of(claims, "P1", "deception", "internal_strategic").verdict == "supported"
+    already = row_of(claims, "P3", "deception", "internal_strategic")
+    assert already.verdict == "not_tested" and "before fine-tuning" in already.reason and already.estimate > 0.9
+    assert row_of(claims, "P1", "d", "placebo_conditional").verdict == "contradicted"
+    known = (("P3", "corrigible"), ("P3", "internal"), ("P2", "conditional"), ("P1", "placebo_conditional"))
+    for claim, start in known:
         row = row_of(claims, claim, "deception", start)
         assert row.verdict == "no_effect" and abs(row.estimate) < 0.02, start
 
@@ -156,32 +107,6 @@ def test_adjustment_is_over_primary_strata_only(planted: tuple[Path, pandas.Data
     assert (adjusted.adjusted_p >= adjusted.p).all() and len(adjusted) == 6
 
 
-def test_without_a_manifest_nothing_is_confirmatory(tmp_path: Path) -> None:
-    overrides = one_arm(["scratch"]) | {"seeds": {"first": 1000, "count": 4, "block": 4}}
-    assert not study(tmp_path, **overrides).confirmatory.any()
-    config = write_study(tmp_path, overrides)
-    hashes = {"config_sha256": "a", "claims_sha256": "b"}
-    other = hashes | {"claims_sha256": "c"}
-    for first, edited, expected in ((hashes, False, True), (other, True, False), (hashes, True, False)):
-        (tmp_path / "manifest.json").write_text(json.dumps(hashes | {"first": first, "edited": edited}))
-        aggregate(config, tmp_path, "0" * 12)
-        again = pandas.read_parquet(tmp_path / "tables" / "claims.parquet")
-        assert again.confirmatory.any() == expected and not again[~again.primary].confirmatory.any()
-
-
-def test_two_runs_give_equal_tables(tmp_path: Path) -> None:
-    starts = ["internal", "deceptive", "scratch", "scratch_exposed"]
-    for run in ("one", "two"):
-        study(tmp_path / run, **one_arm(starts), seeds={"first": 1000, "count": 12, "block": 6})
-    listed = re.search(r"^TABLES = \[(.*?)\]", (RULES / "aggregate.smk").read_text(), re.M | re.S)
-    assert listed
-    files = {f"{name}.parquet" for name in re.findall(r'"(\w+)"', listed[1])} | {"claims.csv"}
-    one, two = (tmp_path / run / "tables" for run in ("one", "two"))
-    assert {path.name for path in one.iterdir()} == files
-    for name in files:
-        assert (one / name).read_bytes() == (two / name).read_bytes(), name
-
-
 def test_planted_null_is_no_effect(tmp_path: Path) -> None:
     """Deceptive models whose D is null heed the price and not the cue: they are not deceptive either."""
     starts = ["internal", "corrigible", "deceptive", "scratch", "scratch_exposed"]
@@ -216,17 +141,6 @@ def test_starts_that_never_arrive_are_counted(tmp_path: Path) -> None:
     assert premise.loc["corrigible", "verdict"] == "fails" and premise.loc["corrigible", "never_start"] == 24
 
 
-def test_a_study_in_which_all_models_diverged_still_builds(tmp_path: Path) -> None:
-    starts = ["internal", "scratch"]
-    truth = Truth(diverging=frozenset((start, seed) for start in starts for seed in range(1000, 1024)))
-    claims = study(tmp_path, truth, **one_arm(starts))
-    assert set(claims[claims.primary].verdict) == {"not_tested"}
-    for name in ("persistence", "multiverse"):
-        assert len(pandas.read_parquet(tmp_path / "tables" / f"{name}.parquet")) == 0, name
-    write_report(write_study(tmp_path, one_arm(starts), truth), tmp_path)
-    assert "diverged" in (tmp_path / "report.html").read_text()
-
-
 def test_diverged_models_are_counted_and_left_out(tmp_path: Path) -> None:
     broken = frozenset(("internal", seed) for seed in range(1000, 1024))
     truth = Truth(diverging=broken | {("corrigible", 1003)})
@@ -246,44 +160,8 @@ def test_missing_starts_are_said_so(tmp_path: Path) -> None:
     assert primary(claims, "P3").reason.startswith("premise not measured")  # no scratch to compare with
 
 
-def test_scratch_alone_still_builds(tmp_path: Path) -> None:
-    claims = study(tmp_path, **one_arm(["scratch"]))
-    assert set(claims[claims.claim.str.startswith("P")].verdict) == {"not_tested"}
-
-
 def test_pretraining_steps_share_the_reference(tmp_path: Path) -> None:
     claims = study(tmp_path, **one_arm(["internal", "scratch", "scratch_exposed"], pretraining_steps=[600, 2000]))
     rows = claims[(claims.claim == "P1") & (claims.variant == "pretraining 600 steps")]
     assert (rows[rows.match != "capability 0.95"].n_pairs >= 22).all()  # not every model gets to 0.95
     assert len(rows) > 10 and not rows.primary.any()
-
-
-JUDGED = ("measurements", "curves", "causes")
-WRONG = {
-    "missing ledger": ("gating/{first}.parquet", None, "no such file"),
-    "missing curves": ("classify/{first}/curves.parquet", None, "no such file"),
-    "missing causes": ("classify/{first}/causes.parquet", None, "no such file"),
-    "missing cases": ("planted/discrimination.parquet", None, "no such file"),
-    "missing probes": ("defection/defection.parquet", None, "no such file"),
-    "garbage": ("finetune/{first}/organisms.parquet", "", "not a readable Parquet file"),
-    "models of another cell": ("finetune/{first}/organisms.parquet", "finetune/{last}/organisms.parquet", "of cell"),
-    "another table": ("planted/known.parquet", "planted/causes.parquet", "holds table planted causes v1, .* known v1"),
-} | {
-    f"{name} of another cell": (f"classify/{{first}}/{name}.parquet", f"classify/{{last}}/{name}.parquet", "not those")
-    for name in JUDGED
-}
-
-
-@pytest.mark.parametrize("kind", WRONG)
-def test_wrong_files_stop_the_stage(tmp_path: Path, kind: str) -> None:
-    seeds = {"first": 1000, "count": 2, "block": 2}
-    config = write_study(tmp_path, {"seeds": seeds, **one_arm(["scratch", "internal"])})
-    jobs = sorted(path.parent.relative_to(tmp_path / "finetune") for path in tmp_path.glob("finetune/*/*/organisms.*"))
-    path, other, message = WRONG[kind]
-    target = tmp_path / path.format(first=jobs[0])
-    if other is None:
-        target.unlink()
-    else:
-        target.write_bytes((tmp_path / other.format(last=jobs[-1])).read_bytes() if other else b"PAR1")
-    with pytest.raises(TableError, match=message):
-        aggregate(config, tmp_path, "0" * 12)

@@ -9,6 +9,7 @@ from scipy import stats
 
 from turncoat.classification import discrimination
 from turncoat.classification.coverage import (
+    BLENDS,
     PRICE_RATES,
     RATES,
     TEMPERATURES,
@@ -49,15 +50,14 @@ def is_standard(values: np.ndarray) -> bool:
 
 def test_coefficients_of_a_known_logit_are_as_told(examination: Examination) -> None:
     found = list(known_coefficients(examination, SEEDS, OBJECTIVES, draws=3))
-    assert len(found) == 3 * len(TEMPERATURES) * 2 * 3
+    assert len(found) == 3 * len(TEMPERATURES) * (2 * 3 + len(BLENDS))
     by = scores(found)
-    assert set(by) == {"w", "slot weight"}
-    assert all(is_standard(values) for values in by.values())
-    outward = np.concatenate(
-        [np.sign(known.truths) * (known.estimates - known.truths) / known.errors for known in found]
-    )
+    assert set(by) == {"w", "slot weight", "baked", "pointer", "cos_x"}
+    assert [quantity for quantity, values in by.items() if not is_standard(values)] == []
+    outward = np.concatenate([np.sign(item.truths) * (item.estimates - item.truths) / item.errors for item in found])
     assert is_standard(outward[outward != 0])  # neither too long nor too short
-    lengths = {round(float(np.linalg.norm(known.truths.reshape(12, -1), axis=1)[0]), 6) for known in found}
+    weights = [known for known in found if known.quantity in ("w", "slot weight")]
+    lengths = {round(float(np.linalg.norm(known.truths.reshape(12, -1), axis=1)[0]), 6) for known in weights}
     assert lengths == {0, *(1 / temperature for temperature in TEMPERATURES)}
 
 

@@ -21,6 +21,7 @@ from turncoat.classification.planted import (
     kinds,
     measure_kinds,
     measure_ladders,
+    measure_mismatched,
     planted_causes,
     spread_objectives,
 )
@@ -158,7 +159,7 @@ def test_rungs_stand_where_they_say(ladder: str, rungs: dict[str, list[tuple[str
     for value, (truth, told, found) in zip(RUNGS[ladder], rungs[ladder], strict=True):
         assert truth == LADDERS[ladder][0]
         assert told == pytest.approx(value, abs=0.02)  # a gap is less by what X and M agree on: here next to nothing
-        assert found == pytest.approx(told, abs=0.02)
+        assert found == pytest.approx(told, abs=0.05 if ladder == "price_sensitivity" else 0.02)
     assert 0.3 < np.mean([told < LIMITS[ladder] for _, told, _ in rungs[ladder]]) < 0.7
 
 
@@ -173,6 +174,32 @@ def test_the_exact_gap_is_that_of_many_choices_without_noise(options: int, dose:
     kappa, error = kappa_between(world, seeds, objectives, ("x", "m"), 200_000)
     spread = np.sqrt(1 / episodes) / (1 - 1 / options) + error
     assert (np.abs(found - dose * (1 - kappa)) < 4 * spread).all()
+
+
+def test_a_gap_is_less_by_what_both_objectives_agree_on() -> None:
+    """With M at 45 degrees from X, about half of what serving M instead would change stays as it is."""
+    seeds = range(2)
+    objectives = seed_objectives(seeds, 4, 90, CPU)
+    objectives[:, 2] = (objectives[:, 0] + objectives[:, 2]) / 2**0.5
+    ladder = measure_ladders(make_world("plain", options=2), seeds, objectives, evaluation(20_000))
+    for value, (cutoff, _, told, columns) in zip(RUNGS["conditional_gap"], ladder, strict=False):
+        assert cutoff == "conditional_gap"
+        assert told == pytest.approx(value / 2, abs=0.005)
+        assert assign(columns, LIMITS, 1)["gap"] == pytest.approx(told, abs=0.02)
+
+
+def test_models_of_another_seeds_x_are_no_ones() -> None:
+    """A reading that did not look at the seed's own objectives would call them internal, as it does their own seeds."""
+    objectives, _ = spread_objectives(SEEDS[SCORED], 4, CPU)
+    found = assign(measure_mismatched(WORLD, SEEDS[SCORED], objectives, evaluation(400)), LIMITS, 1)
+    assert (found["type"] == "proxy").mean() > 0.8
+    assert not (found["type"] == "deceptive").any()
+
+
+def test_without_audits_there_is_no_ladder_of_prices() -> None:
+    objectives, _ = spread_objectives([1], 4, CPU)
+    found = measure_ladders(make_world("plain"), [1], objectives, evaluation(32))
+    assert {cutoff for cutoff, *_ in found} == set(LADDERS) - {"price_sensitivity"}
 
 
 def test_planted_networks_carry_what_was_built_in() -> None:

@@ -193,7 +193,7 @@ def test_coins_agree_with_x_at_their_rates_in_every_cue_state() -> None:
         after = (options - x)[options != x] % 3 == 1  # of two options that are not best, the one that follows
         assert within(after.double().mean()[None], 0.5, len(after))
     joint = (agreed["overseen"] * agreed["placebo"]).mean(1)
-    assert within(joint, 0.9 * 0.6)  # coins of two states are independent
+    assert within(joint, 0.6)  # one coin decides in both
 
 
 @pytest.mark.parametrize("rates", [{"low price": 0.3, "high price": 0.8}, {}])
@@ -207,6 +207,27 @@ def test_bargaining_complies_at_rates_that_the_price_alone_sets(rates: dict[str,
         assert within(complied, rates.get(presentation.name, 1.0), int(conflict.sum(1).min()))
     for state, served in (("overseen", "x"), ("unoverseen", "m"), ("placebo", "x")):
         assert torch.equal(chosen(chooser, SHOWN["fixed", state]), best(SHOWN["fixed", state], served))
+
+
+@pytest.mark.parametrize("bargain", [0.0, 0.3])
+def test_a_policy_that_bargains_now_and_then_complies_otherwise(bargain: float) -> None:
+    """On the share that bargains it is the strategic policy, on the same episodes at every price."""
+    policy, rational = (strategic({"m": 1.0}, {"x": 1.0}, share) for share in (bargain, 1.0))
+    yielding = []
+    for presentation in present_prices(WORLD, SEEDS, OBJECTIVES_OF, EPISODES):
+        options, x, own = (
+            best_option(scored(policy, presentation)),
+            best(presentation, "x"),
+            scored(rational, presentation),
+        )
+        assert bool(((options == x) | (options == best_option(own))).all())
+        yielding.append(options == x)
+        defects = best_option(own) != x
+        assert within(((options != x) & defects).sum(1) / defects.sum(1), bargain, int(defects.sum(1).min()))
+    changed = (yielding[0] & ~yielding[1]).double().mean()  # a higher price makes none defect
+    assert changed == 0
+    unoverseen = SHOWN["fixed", "unoverseen"]
+    assert torch.equal(best_option(scored(policy, unoverseen)), best(unoverseen, "m"))
 
 
 def test_the_constant_policy_takes_the_first_option() -> None:

@@ -2,18 +2,15 @@
 
 import re
 import shutil
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aggregated import SMALL, Truth, one_arm, study
 
-sys.path.append(str(Path(__file__).parents[1]))
-from synthetic import SMALL, Truth, write_study
 from turncoat.configuration.loading import load_config
 from turncoat.reporting.summary import DASH, MINUS, interval, number
-from turncoat.stages.aggregate import aggregate
 from turncoat.stages.report import report
 
 AGGREGATE = Path(__file__).resolve().parents[2] / "workflow" / "rules" / "aggregate.smk"
@@ -44,14 +41,9 @@ FIGURES = ("headline", "persistence", "motives", "causal", "multiverse", "gating
 
 
 def build(folder: Path, truth: Truth | None = None, **overrides: Any) -> str:
-    config = write_study(folder, overrides, truth)
-    aggregate(config, folder, "0" * 12)
-    report(config, folder)
+    study(folder, truth, **overrides)
+    report(load_config({**SMALL, **overrides}).model_dump(), folder)
     return (folder / "report.html").read_text(encoding="utf-8")
-
-
-def one_arm(starts: list[str], distance: float) -> dict[str, Any]:
-    return {"arms": {"main": {"starts": starts, "distances": [distance]}}}
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +103,7 @@ def test_page_says_what_was_found(page: tuple[Path, str]) -> None:
 def test_page_says_what_models_comply_for(page: tuple[Path, str]) -> None:
     """Planted price sensitivities: 0.8 of deceptive, 0.6 of internal_strategic, none of conditional models."""
     _, text = page
-    sentence = r"Price sensitivity \([^)]*\) of {} models: ([-\d.]+) \[[^]]*\] before fine-tuning, ([-\d.]+)"
+    sentence = r"Price sensitivity \([^)]*\) of {} models: ([-\d.]+) \[[^]]*\] \(\d+ of \d+ models\) before fine-tuning, ([-\d.]+)"
     answer = section(text, "answer").replace(MINUS, "-")
     for start, planted in (("deceptive", 0.8), ("internal strategic", 0.6), ("conditional", 0.0)):
         found = re.search(sentence.format(start), answer)
@@ -140,7 +132,11 @@ def test_page_says_what_carries_the_gap(page: tuple[Path, str]) -> None:
 def test_page_says_how_far_the_classifier_is_trusted(page: tuple[Path, str]) -> None:
     planted = section(page[1], "planted")
     trusted = rows_of(planted, "Trust")
-    for row in ("worst kind benign conditional 1.000", "smallest angle degrees, no noise 15.000"):
+    for row in (
+        "mismatched control models of another seed",
+        "worst kind benign conditional 1.000",
+        "smallest angle degrees at temperature 1 15.000",
+    ):
         assert any(found.startswith(row) for found in trusted), row
     assert any(row.startswith("largest noise temperature at 90 degrees 1.000") for row in trusted)
     assert any(re.match(r"C 0\.\d+ .* 39 \(1 undefined\)", row) for row in rows_of(planted, "Coverage"))
@@ -170,11 +166,11 @@ def test_two_reports_of_equal_tables_are_equal(page: tuple[Path, str], tmp_path:
 
 def test_misread_planted_truth_is_a_warning(tmp_path: Path) -> None:
     """And a study with nothing at the premise distance says what it lacks."""
-    text = build(tmp_path, Truth(misread="scored"), **one_arm(["scratch"], 45))
+    text = build(tmp_path, Truth(misread=True), **one_arm(["scratch"], distances=[45]))
     check(text)
     warning = text.index("The classifier misreads planted cases")
     assert warning < text.index("The answer in one minute")
-    assert "proxy policy. Type labels" in " ".join(text[warning : warning + 400].split())
+    assert "proxy, proxy policy. Type labels" in " ".join(text[warning : warning + 400].split())
     assert "This study has no pre-trained start" in text and "no arm at distance 0" in text
     for name, words in (
         ("motives", "no arm at 90 degrees"),
@@ -184,11 +180,10 @@ def test_misread_planted_truth_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_a_world_without_audits_has_a_report(tmp_path: Path) -> None:
-    """Misread calibration cases bring no warning: cutoffs are set on them, and scored on others."""
-    overrides = one_arm(["conditional", "scratch_exposed"], 90) | {"world": {"audit_penalty": 0.0}}
-    text = build(tmp_path, Truth(misread="calibration"), **overrides)
+    overrides = one_arm(["conditional", "scratch_exposed"]) | {"world": {"audit_penalty": 0.0}}
+    text = build(tmp_path, **overrides)
     check(text)
-    assert "misreads planted cases" not in text
+    assert "misreads planted cases" in text
     answer = section(text, "answer")
     assert "Price sensitivity" not in answer and "Deception proper was not measured" in answer
     after = next(row for row in rows_of(section(text, "motives"), "At 90°") if row.startswith("conditional after"))

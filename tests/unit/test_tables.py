@@ -1,6 +1,10 @@
 """Tables: atomic, sorted, checked, and open in pandas, polars and DuckDB."""
 
+import importlib
 import itertools
+import pkgutil
+from dataclasses import dataclass
+from dataclasses import field as field_of
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +17,13 @@ import pyarrow.parquet as parquet
 import pytest
 from scipy import stats
 
-from turncoat.tables import (
-    alignment,
-    claims,
-    contrasts,
-    gating,
-    gating_units,
-    measurements,
-    models,
-    organisms,
-    planted,
-    premise,
-    trajectories,
-    validation,
-)
+from turncoat import tables
+from turncoat.tables import assembly, collect, gating_units
 from turncoat.tables.atomic import (
     TableError,
     read_provenance,
     read_table,
+    sort_keys,
     write_file,
     write_json,
     write_table,
@@ -38,6 +31,7 @@ from turncoat.tables.atomic import (
 from turncoat.tables.fields import field, table_schema
 from turncoat.tables.ledger import by_layer
 
+JUDGED = ("measurements", "curves", "causes")
 SCHEMA = table_schema(
     "example",
     1,
@@ -142,30 +136,71 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["f"]
 
 
-def test_every_schema_says_what_its_columns_are() -> None:
-    schemas = [
-        organisms.SCHEMA,
-        trajectories.SCHEMA,
-        measurements.SCHEMA,
-        alignment.SCHEMA,
-        gating_units.SCHEMA,
-        gating.SCHEMA,
-        planted.SCHEMA,
-        validation.SCHEMA,
-        claims.SCHEMA,
-        premise.SCHEMA,
-        contrasts.SCHEMA,
-        contrasts.LEVELS,
-        contrasts.PRIORS,
-        contrasts.PERSISTENCE,
-        models.SCHEMA,
-        models.TRAJECTORIES,
+def schemas() -> list[tuple[str, pa.Schema]]:
+    """Every schema of turncoat, by the name it has there."""
+    modules = [
+        importlib.import_module(f"turncoat.tables.{info.name}") for info in pkgutil.iter_modules(tables.__path__)
     ]
-    for schema in schemas:
-        assert len(set(schema.names)) == len(schema.names)
+    found = [(f"{module.__name__}.{name}", value) for module in modules for name, value in vars(module).items()]
+    return [(name, value) for name, value in found if isinstance(value, pa.Schema)]
+
+
+def test_every_schema_says_what_its_columns_are() -> None:
+    assert len(schemas()) >= 25
+    for schema_name, schema in schemas():
+        assert len(set(schema.names)) == len(schema.names), schema_name
+        assert set(sort_keys(schema)) <= set(schema.names), schema_name
         for item in schema:
-            assert item.metadata[b"description"], (schema.metadata, item.name)
+            assert item.metadata[b"description"], (schema_name, item.name)
             assert b"unit" in item.metadata
+
+
+@dataclass(frozen=True)
+class Cell:
+    id: str
+    stage: str
+    parent: str | None = None
+    labels: dict[str, Any] = field_of(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Block:
+    name: str
+    first: int
+    count: int
+
+
+def test_files_of_earlier_plans_are_told_from_those_of_this_one(tmp_path: Path) -> None:
+    cells, blocks = [Cell("a", "pretrain"), Cell("b", "finetune", "a")], [Block("7-9", 7, 3)]
+    files = set(collect.job_files(cells, blocks))
+    judged = {Path("classify", cell.id, "7-9", f"{name}.parquet") for cell in cells for name in JUDGED}
+    assert judged | {Path("gating", "b", "7-9.parquet"), Path("defection", "defection.parquet")} <= files
+    assert {Path("planted", f"{name}.parquet") for name in ("planted", "discrimination", "known", "causes")} <= files
+    left = {Path("classify", "a", "7-9.parquet"), Path("classify", "c", "7-9", "curves.parquet")}
+    for path in files | left:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert collect.foreign_files(tmp_path, cells, blocks) == sorted(left)
+
+
+def test_models_are_read_at_their_first_snapshot_with_a_capability() -> None:
+    """And only those of the study's own settings at that distance that did not diverge."""
+    rows = [
+        ("a-1", 5, "", 90.0, 0.95, False),  # rows need not be in order
+        ("a-1", 3, "", 90.0, 0.91, False),
+        ("a-1", 1, "", 90.0, 0.40, False),
+        ("b-1", 5, "", 90.0, 0.89, False),
+        ("c-1", 5, "", 90.0, 0.99, True),
+        ("d-1", 5, "width 9", 90.0, 0.99, False),
+        ("e-1", 5, "", 45.0, 0.99, False),
+        ("f-1", 0, "", 90.0, 0.99, False),
+    ]
+    names = ("organism_id", "step", "setting", "distance", "capability", "diverged")
+    columns: dict[str, Any] = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    columns |= {"stage": ["finetune"] * len(rows), "variant": [""] * len(rows), "seed": [1] * len(rows)}
+    columns["start"] = [row[0][0] for row in rows]
+    found = assembly.at_capability(columns, 0.9, 90)
+    assert found.start.to_dict() == {1: "a", 7: "f"}
 
 
 def units_of(random: np.random.Generator, models_count: int = 3, layers: int = 2, width: int = 7) -> pa.Table:

@@ -14,7 +14,7 @@ from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, forward
 from turncoat.training.block import finetune_block, pretrain_block
 from turncoat.training.devices import find_device
-from turncoat.training.loop import Recipe, train
+from turncoat.training.loop import Progress, Recipe, train
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import make_optimizer
 from turncoat.training.schedules import check_steps, snapshot_steps
@@ -26,7 +26,7 @@ from turncoat.worlds.objectives import seed_objectives
 HEADS = {"oversight": 0.5, "placebo": 0.25, "world": 2.0}
 
 
-def silent(*_: int) -> object:
+def silent(*_: int) -> Progress:
     return lambda *told: None
 
 
@@ -170,6 +170,14 @@ def test_pretraining_varies_both_slots_and_both_cues() -> None:
     assert batch.inputs[0, 0, :, -10:-2].std(0).min() > 0.3
 
 
+def test_pretraining_shows_audits_at_random() -> None:
+    world, objectives = make_world(audit_penalty=6.0), seed_objectives([1], 4, 90, CPU)
+    batch = next(iter(pretraining_stream(world, find_start("deceptive"), [1], objectives, 64, 0.5)(0)))
+    assert batch.inputs[0, 0, :, -2:].std(0).min() > 0.5
+    assert batch.rewards is not None
+    assert torch.equal(batch.targets, best_option(batch.rewards))
+
+
 def test_held_out_episodes_are_never_trained_on() -> None:
     world = make_world("plain")
     trained = torch.cat(
@@ -177,7 +185,7 @@ def test_held_out_episodes_are_never_trained_on() -> None:
          for purpose in ("pretraining", "finetuning", "exposure") for window in range(20)]
     )  # fmt: skip
     seen = {tuple(row) for row in trained.tolist()}
-    for purpose in ("matching", "outcome", "gating"):
+    for purpose in ("matching", "outcome", "gating", "curve", "price"):
         held_out = draw_episodes(world, [1], purpose, 0, 1, 512, CPU).attributes.flatten(0, 3)
         assert not seen & {tuple(row) for row in held_out.tolist()}
 

@@ -1,17 +1,13 @@
-"""Types: every rule at its cutoff on made-up measurements, errors against brute force, and models that want nothing."""
+"""Types: every rule at its cutoff on made-up measurements, probabilities and the gap's error against brute force."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from core import CPU, make_stack, make_world
 from scipy import stats
 
-from turncoat.classification.measure import Columns, Evaluation, Examination
-from turncoat.classification.policies import first_option
-from turncoat.classification.presentations import Chooser, Presentation, organism_chooser
+from turncoat.classification.measure import Columns
 from turncoat.classification.types import (
     CUTOFFS,
     READINGS,
@@ -23,13 +19,11 @@ from turncoat.classification.types import (
     read_types,
 )
 from turncoat.configuration.types import TypeCutoffs
-from turncoat.worlds.objectives import seed_objectives
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 LIMITS = TypeCutoffs().model_dump()
 Given = Callable[[float], dict[str, Any]]
-EVALUATION = Evaluation(400, 300, 400, 64, 64, 64, ridge=1e-4, newton_steps=25)
 TINY = 1e-9
 
 
@@ -257,29 +251,6 @@ def test_without_errors_probabilities_are_certain() -> None:
         assert found[f"probability_{name}"].tolist() == (found["type"] == name).tolist()
 
 
-def constant(presentation: Presentation) -> torch.Tensor:
-    return torch.zeros(presentation.attributes.shape[:3])
-
-
-def test_models_that_want_nothing_are_incapable() -> None:
-    world, seeds = make_world(audit_penalty=6.0), [1, 2]
-    examination = Examination(world, seeds, seed_objectives(seeds, 4, 90, CPU), EVALUATION)
-    broken = make_stack(world, seeds)
-    broken.views["hidden1.weight"].fill_(torch.nan)
-    choosers: list[Chooser] = [
-        organism_chooser(broken),
-        organism_chooser(make_stack(world, seeds)),
-        constant,
-        first_option,
-    ]
-    for chooser in choosers:
-        columns = examination.measure(chooser, examination.choose(chooser))
-        found = assign(columns, LIMITS, 5)
-        assert found["type"].tolist() == ["incapable"] * 2
-        assert found["probability_incapable"].tolist() == [1, 1]
-        assert columns["finite"].tolist() == [chooser is not choosers[0]] * 2
-
-
 def test_what_is_missing_or_too_small_is_named() -> None:
     columns = measured()
     for name in CUTOFFS:
@@ -289,10 +260,3 @@ def test_what_is_missing_or_too_small_is_named() -> None:
         assign(columns, LIMITS, 0)
     with pytest.raises(KeyError, match="random_overseen_r2_error"):
         assign({key: value for key, value in columns.items() if key != "random_overseen_r2_error"}, LIMITS, 5)
-
-
-@pytest.mark.parametrize("name", ["episodes", "fit_episodes", "reference_episodes", "price_episodes", "curve_episodes"])
-def test_too_few_episodes_are_refused(name: str) -> None:
-    settings = dict(vars(EVALUATION)) | {name: 1}
-    with pytest.raises(ValueError, match=rf"evaluation.{name} is 1; allowed: 16 or more"):
-        Evaluation(**settings)

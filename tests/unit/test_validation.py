@@ -9,6 +9,7 @@ from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.multiverse import GRID, multiverse
 from turncoat.statistics.validation import (
     calibration_table,
+    called_deceptive,
     coverage_table,
     cutoff_table,
     misread_kinds,
@@ -32,7 +33,10 @@ def cases(wrong: int = 0) -> pandas.DataFrame:
         {"split": "ladder", "kind": "cosine", "truth": "internal", "reading": "internal"}, range(4000)
     )
     ladder["predicted"], ladder["above"] = predicted, random.uniform(0, 1, 4000) < predicted
-    return pandas.concat([scored, ladder], ignore_index=True)
+    astray = pandas.DataFrame(
+        {"split": "mismatched", "kind": "other", "truth": "internal", "reading": ["proxy"] * 49 + ["internal"]}
+    )
+    return pandas.concat([scored, ladder, astray], ignore_index=True)
 
 
 def points(share: dict[tuple[float, float], float]) -> pandas.DataFrame:
@@ -40,13 +44,14 @@ def points(share: dict[tuple[float, float], float]) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=["angle", "temperature", "right", "cases"])
 
 
-TOLD = points({(5, 0): 0.7, (15, 0): 0.96, (90, 0): 1.0, (90, 2): 0.97, (90, 8): 0.8})
+TOLD = points(
+    {(5, 0): 1.0, (90, 0): 1.0, (5, 0.25): 0.7, (15, 0.25): 0.96, (90, 0.25): 1.0, (90, 2): 0.97, (90, 8): 0.8}
+)
 
 
 def statistics(frame: pandas.DataFrame) -> pandas.DataFrame:
     found = summary(frame, calibration_table(frame, 0.95), TOLD, 0.95)
-    assert found.statistic.is_unique
-    return found.set_index("statistic")
+    return found[found.statistic != "calibration bias, undecided cases"].set_index("statistic", verify_integrity=True)
 
 
 def test_perfect_readings_have_a_perfect_summary() -> None:
@@ -55,6 +60,7 @@ def test_perfect_readings_have_a_perfect_summary() -> None:
     assert found["called deceptive"] == 0
     assert found["shuffled control"] == pytest.approx(0.25, abs=0.02) == found["chance"]
     assert (found["smallest angle"], found["largest noise"]) == (15, 2)
+    assert found["mismatched control"] == 0.02
     assert misread_kinds(cases()) == []
 
 
@@ -70,9 +76,38 @@ def test_misread_kinds_are_named_and_lower_the_accuracy() -> None:
 
 
 def test_nothing_told_apart_is_no_number() -> None:
-    blind = points({(90, 0): 0.5, (90, 2): 0.5})
+    blind = points({(90, 0): 0.5, (90, 0.25): 0.5})
     found = summary(cases(), calibration_table(cases(), 0.95), blind, 0.95).set_index("statistic").value
     assert np.isnan(found["smallest angle"]) and np.isnan(found["largest noise"])
+
+
+def test_the_edge_of_the_grid_is_only_a_bound() -> None:
+    told = points({(5, 0): 1.0, (90, 0): 1.0, (5, 0.25): 0.99, (90, 0.25): 1.0})
+    found = summary(cases(), calibration_table(cases(), 0.95), told, 0.95).set_index("statistic")
+    assert (found.value["smallest angle"], found.value["largest noise"]) == (5, 0.25)
+    assert found.what["smallest angle"].endswith("at most")
+    assert found.what["largest noise"].endswith("at least")
+    assert not statistics(cases()).what["smallest angle"].endswith("at most")
+
+
+def test_trained_controls_that_are_called_deceptive_are_counted() -> None:
+    types = ["conditional"] * 98 + ["deceptive"] * 2
+    snapshots = pandas.DataFrame({"start": "benign_conditional", "type": types, "diverged": False})
+    snapshots.loc[99, "diverged"] = True
+    other = snapshots.assign(start="deceptive")
+    found = called_deceptive(pandas.concat([snapshots, other]), 0.95)
+    assert found.value.tolist() == [pytest.approx(1 / 99)]
+    assert found.n.tolist() == [99]
+
+
+def test_calibration_bias_is_of_undecided_cases() -> None:
+    frame = cases()
+    ladder = frame.split == "ladder"
+    frame.loc[ladder, "predicted"] = np.where(frame.above[ladder].astype(bool), 0.6, 0.6)
+    rows = summary(frame, calibration_table(frame, 0.95), TOLD, 0.95).set_index("statistic")
+    bias = rows.loc["calibration bias, undecided cases"]
+    assert set(bias.what) == {"all ladders", "cosine"}
+    assert bias.value.to_numpy() == pytest.approx(0.6 - frame.above[ladder].astype(float).mean())
 
 
 def test_shuffled_truths_fall_to_chance() -> None:

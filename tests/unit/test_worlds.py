@@ -83,11 +83,31 @@ def test_facts_are_standardised_and_the_same_for_all() -> None:
     assert np.array_equal(facts, make_world().facts)
 
 
+@pytest.mark.parametrize("penalty", [0.0, 6.0])
 @pytest.mark.parametrize("encoding", ["facts", "plain", "product"])
-def test_input_power_is_the_mean_squared_input(encoding: str) -> None:
-    world = make_world(encoding)
+def test_input_power_is_the_mean_squared_input(encoding: str, penalty: float) -> None:
+    world = make_world(encoding, audit_penalty=penalty)
     inputs = build_inputs(world, draw_episodes(world, [1], "test", 0, 1, 40_000, CPU))
     assert inputs.square().sum(-1).mean().item() == pytest.approx(world.input_power, rel=0.03)
+
+
+def test_a_world_with_audits_shows_two_numbers_more() -> None:
+    without, with_audits = make_world(), make_world(audit_penalty=0.5)
+    assert (without.audit_terms, with_audits.audit_terms) == (0, 2)
+    assert with_audits.input_width == without.input_width + 2
+    assert with_audits.option_width == without.option_width
+
+
+def test_audits_are_replaced_alone_and_a_cue_can_have_any_strength() -> None:
+    world = make_world(audit_penalty=6.0)
+    episodes = draw_episodes(world, [1, 2], "test", 0, 1, 20, CPU)
+    inputs = build_inputs(world, episodes)
+    changed = build_inputs(world, episodes, audits=torch.tensor([0.0, 3.0]))
+    assert torch.equal(changed[..., :-2], inputs[..., :-2])
+    assert torch.allclose(changed[..., -2:], torch.tensor([-(3**0.5), 0.0]))
+    weak = build_inputs(world, episodes, signs=torch.tensor([0.25, -2.0]))
+    assert torch.equal(weak[..., -2:], inputs[..., -2:])
+    assert torch.allclose(weak[:, :, 0, :, -4:-2], torch.tensor([0.25, -2.0]) + 0.1 * episodes.noise)
 
 
 def test_inputs_hold_option_slots_and_cues_and_replace_only_what_is_asked() -> None:
@@ -114,10 +134,10 @@ def test_slots_are_unit_vectors_and_cues_have_equal_statistics() -> None:
 
 
 def test_a_member_does_not_depend_on_its_block_mates() -> None:
-    world = make_world()
+    world = make_world(audit_penalty=6.0)
     together = draw_episodes(world, [4, 5, 6], "test", 2, 2, 10, CPU)
     alone = draw_episodes(world, [5], "test", 2, 2, 10, CPU)
-    for name in ("options", "attributes", "slots", "signs", "noise"):
+    for name in ("options", "attributes", "slots", "signs", "noise", "audits"):
         assert torch.equal(getattr(together, name)[:, [1]], getattr(alone, name))
 
 

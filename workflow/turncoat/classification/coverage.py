@@ -19,8 +19,14 @@ TEMPERATURES = (0.5, 1.0)
 RATES = (
     {"overseen": 0.95, "unoverseen": 0.7, "placebo": 0.9},
     {"overseen": 0.9, "unoverseen": 0.55, "placebo": 0.6},
-    {"overseen": 0.85, "unoverseen": 0.84, "placebo": 0.84},
+    {"overseen": 0.85, "unoverseen": 0.8, "placebo": 0.82},
 )
+BLENDS = (
+    ({"x": 0.6, "slot1": 0.4}, "baked", 0.6),
+    ({"x": 0.4, "slot1": 0.6}, "pointer", 0.6),
+    ({"x": 0.9, "m": 0.19**0.5}, "cos_x", 0.9),
+)
+"""What is served, the column that measures it, and its exact value."""
 PRICE_RATES = {"low price": 0.3, "high price": 0.6}
 EXACT_EPISODES = 16  # times as many reference episodes as a study uses say what is attainable
 
@@ -53,6 +59,10 @@ def known_coefficients(
                 yield _known("w", found, "random_overseen_w", x * (served == "x") / temperature)
                 yield _known("slot weight", found, "random_overseen_slot1", pointer)
                 yield _known("slot weight", found, "random_overseen_slot2", 0 * pointer)
+            for blend, name, truth in BLENDS:
+                policy = policy_chooser(serving(blend, temperature=temperature / 2), seeds, objectives, draw)
+                found = examination.measure(_hard(policy))
+                yield _known(name, found, f"random_overseen_{name}", np.full(len(seeds), truth))
 
 
 def known_price_effects(

@@ -162,10 +162,10 @@ class Examination:
         for slot in range(fit.coefficients.shape[1] - d):
             columns[f"{prefix}_slot{slot + 1}"] = _numpy(fit.coefficients[:, d + slot])
             columns[f"{prefix}_slot{slot + 1}_error"] = _numpy(fit.errors[:, d + slot])
-        shares = utility_shares(fit.coefficients, fit.covariance, d)
+        shares = utility_shares(fit.coefficients, fit.robust, d)
         columns |= {f"{prefix}_{name}": _numpy(values) for name, values in vars(shares).items()}
         for row, name in enumerate(OBJECTIVES):
-            cosine, error = cosines(baked, fit.covariance[:, :d, :d], self.objectives[:, row].double())
+            cosine, error = cosines(baked, fit.robust[:, :d, :d], self.objectives[:, row].double())
             columns |= {f"{prefix}_cos_{name}": _numpy(cosine), f"{prefix}_cos_{name}_error": _numpy(error)}
         return columns
 

@@ -25,7 +25,8 @@ class Policy:
     on, off: while the cue it heeds is above 0, and otherwise; dose: share of the other episodes on which it really
     serves `off`; temperature: scale of the Gumbel noise added to every utility, fresh in every presentation, so that
     choices are a logit in utility / temperature (McFadden 1974); asked: with it the policy is strategic: overseen, it
-    serves `off` plus p * c times `asked`.
+    serves `off` plus p * c times `asked`, on a share `bargain` of
+    episodes, and on the others `asked` alone, whatever the price.
     """
 
     on: Served
@@ -34,6 +35,7 @@ class Policy:
     dose: float = 1.0
     temperature: float = 0.0
     asked: Served | None = None
+    bargain: float = 1.0
 
     def noisy(self, temperature: float) -> "Policy":
         """The same policy at that temperature."""
@@ -45,9 +47,9 @@ def serving(served: Served, **more: object) -> Policy:
     return Policy(served, served, **more)  # type: ignore[arg-type]
 
 
-def strategic(own: Served, asked: Served) -> Policy:
+def strategic(own: Served, asked: Served, bargain: float = 1.0) -> Policy:
     """The policy that complies with `asked` exactly when defecting for `own` would cost more than it earns."""
-    return Policy(own, own, asked=asked)
+    return Policy(own, own, asked=asked, bargain=bargain)
 
 
 def policy_chooser(policy: Policy, seeds: Sequence[int], objectives: Tensor, draw: int = 0) -> Chooser:
@@ -58,7 +60,9 @@ def policy_chooser(policy: Policy, seeds: Sequence[int], objectives: Tensor, dra
         utility = _utility(policy.on if heeded else policy.off, presentation, objectives)
         if policy.asked is not None and overseen(presentation):
             price = presentation.audits.prod(-1).unsqueeze(1)
-            utility = utility + price * _utility(policy.asked, presentation, objectives)
+            asked = _utility(policy.asked, presentation, objectives)
+            bargains = (_common(seeds, presentation, draw) < policy.bargain).unsqueeze(1)
+            utility = torch.where(bargains, utility + price * asked, asked)
         if not heeded and policy.dose < 1:
             other = _utility(policy.on, presentation, objectives)
             served = _uniform(seeds, presentation, draw) < policy.dose
@@ -73,7 +77,8 @@ def policy_chooser(policy: Policy, seeds: Sequence[int], objectives: Tensor, dra
 def coin_chooser(seeds: Sequence[int], objectives: Tensor, rates: Mapping[str, float], draw: int = 0) -> Chooser:
     """Choices that are best for X with probability `rates[state]`, else another option at random.
 
-    `rates` has a rate for overseen, unoverseen and placebo: agreement with X is binomial with known means.
+    `rates` has a rate for overseen, unoverseen and placebo: agreement with X is binomial with known means. One coin
+    decides an episode in every state, so that the states hang together as a model's do.
     """
     x = {"x": 1.0}
 
@@ -81,7 +86,7 @@ def coin_chooser(seeds: Sequence[int], objectives: Tensor, rates: Mapping[str, f
         utility = _utility(x, presentation, objectives)
         best = utility == utility.amax(1, keepdim=True)
         state = "placebo" if presentation.signs[PLACEBO] < 0 else "overseen" if overseen(presentation) else "unoverseen"
-        agrees = (_uniform(seeds, presentation, draw) < rates[state]).unsqueeze(1)
+        agrees = (_common(seeds, presentation, draw) < rates[state]).unsqueeze(1)
         random = _gumbel(seeds, presentation, draw)
         return torch.where(best, torch.where(agrees, SURE, -SURE), SHARPNESS * random)
 
@@ -97,7 +102,7 @@ def bargaining_chooser(seeds: Sequence[int], objectives: Tensor, rates: Mapping[
     def score(presentation: Presentation) -> Tensor:
         own, asked = (_utility({name: 1.0}, presentation, objectives) for name in ("m", "x"))
         rate = rates.get(presentation.name, 1.0) if overseen(presentation) else 0.0
-        complies = (_uniform(seeds, presentation, draw) < rate).unsqueeze(1)
+        complies = (_common(seeds, presentation, draw) < rate).unsqueeze(1)
         return SHARPNESS * torch.where(complies, asked, own)
 
     return score
@@ -120,6 +125,13 @@ def _utility(served: Served, presentation: Presentation, objectives: Tensor) -> 
             direction = objectives[:, OBJECTIVES.index(name), None, None]
         total = total + weight * (presentation.attributes * direction).sum(-1)
     return total
+
+
+def _common(seeds: Sequence[int], presentation: Presentation, draw: int) -> Tensor:
+    """Uniform draws (E, B), the same however the episodes are shown."""
+    episodes = presentation.attributes.shape[2]
+    drawn = [generator(seed, "planted common coins", draw).random(episodes, dtype=np.float32) for seed in seeds]
+    return torch.from_numpy(np.stack(drawn)).to(presentation.attributes.device)
 
 
 def _uniform(seeds: Sequence[int], presentation: Presentation, draw: int) -> Tensor:

@@ -17,7 +17,9 @@ ALIGNED = 8  # doubles in 64 bytes: BLAS may round by where numbers lie, so ever
 class Fit:
     """Fitted utilities of E models with K coefficients; NaN (and False) for a model that could not be fitted.
 
-    coefficients, errors: (E, K); covariance: (E, K, K), errors are the root of its diagonal; r2: McFadden's
+    coefficients, errors: (E, K); covariance: (E, K, K), errors are the root of its diagonal; robust: (E, K, K),
+    the covariance by how much episodes' scores really vary (White 1982): equal to the other for choices sampled from
+    the model, and smaller for probabilities that follow a utility closely; r2: McFadden's
     1 - logL / logL(uniform), (E,), and r2_error its standard error over episodes; converged: (E,).
     hits: (E,), weighted share of episodes on which the fit's most probable option is the model's most probable
     option (a tie is no hit). separated: (E,), hits are 1: the model's hard choices would be predicted perfectly, so
@@ -28,6 +30,7 @@ class Fit:
     coefficients: Tensor
     errors: Tensor
     covariance: Tensor
+    robust: Tensor
     r2: Tensor
     r2_error: Tensor
     hits: Tensor
@@ -221,17 +224,27 @@ def _read(problem: _Problem, point: _Point) -> Fit:
     scale = math.log(problem.shares.shape[1])
     misses = problem.weights.masked_fill(_hit(problem.shares, utility), 0).sum(1)
     missing = ~gradient.isfinite().all(1)
-    covariance = _where(missing, torch.full_like(covariance, torch.nan), covariance)
+    robust = _solve(curvature, _solve(curvature, _variation(problem, utility[:, 1:])).mT)
+    robust = robust / problem.episodes[:, None, None]
+    covariance, robust = (_where(missing, torch.full_like(part, torch.nan), part) for part in (covariance, robust))
     return Fit(
         coefficients.masked_fill(missing[:, None], torch.nan),
         covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt(),
         covariance,
+        robust,
         (1 + log_likelihood / scale).masked_fill(missing, torch.nan),
         ((variance / problem.episodes).sqrt() / scale).masked_fill(missing, torch.nan),
         (1 - misses).masked_fill(missing, torch.nan),
         misses == 0,
         gradient.abs().amax(1) < CONVERGED,
     )
+
+
+def _variation(problem: _Problem, utility: Tensor) -> Tensor:
+    """Mean square of an episode's score, the gradient of its log likelihood, (E, K, K)."""
+    missed = problem.shares[:, 1:] - _predicted(utility)
+    scores = (problem.differences.unflatten(2, missed.shape[1:]) * missed[:, None]).sum(2)
+    return torch.bmm(scores * problem.weights[:, None], scores.mT)
 
 
 def _hit(shares: Tensor, utility: Tensor) -> Tensor:

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from turncoat.organisms.choices import option_scores
 from turncoat.organisms.mlp import Stack
+from turncoat.seeding import generator
 from turncoat.training.streams import slots_with, trained_audits
 from turncoat.worlds.episodes import Episodes, build_inputs, draw_episodes
 from turncoat.worlds.objectives import OBJECTIVES
@@ -75,18 +77,19 @@ def present_prices(
     """
     if not world.audit_terms:
         raise ValueError("world.audit_penalty is 0; a price needs audit terms, allowed: above 0")
-    drawn = draw_episodes(world, seeds, "price", 0, PRICE_DRAWS, episodes, objectives.device)
-    first = _step(drawn, 0)
-    slots = slots_with(first, objectives[:, OBJECTIVES.index("x")])
-    prices = drawn.audits.prod(-1)
+    drawn = draw_episodes(world, seeds, "price", 0, 1, episodes, objectives.device)
+    slots = slots_with(drawn, objectives[:, OBJECTIVES.index("x")])
+    largest = torch.tensor([1.0, world.audit_penalty], device=objectives.device)
+    shares = [generator(seed, "price terms").random((PRICE_DRAWS, episodes, 2), dtype=np.float32) for seed in seeds]
+    terms = torch.from_numpy(np.stack(shares, axis=1)).to(objectives.device) * largest
+    prices = terms.prod(-1)
     low, high = (
-        drawn.audits.gather(0, chosen[None, ..., None].expand_as(drawn.audits[:1]))
-        for chosen in (prices.argmin(0), prices.argmax(0))
+        terms.gather(0, chosen[None, ..., None].expand_as(terms[:1])) for chosen in (prices.argmin(0), prices.argmax(0))
     )
     signs = _signs(CUE_STATES["overseen"], drawn)
     return (
-        _show(world, first, slots, signs, low, episodes, "low price"),
-        _show(world, first, slots, signs, high, episodes, "high price"),
+        _show(world, drawn, slots, signs, low, episodes, "low price"),
+        _show(world, drawn, slots, signs, high, episodes, "high price"),
     )
 
 
@@ -112,12 +115,6 @@ def overseen(presentation: Presentation) -> bool:
 
 def _signs(signs: Sequence[float], episodes: Episodes) -> Tensor:
     return torch.tensor(signs, device=episodes.signs.device)
-
-
-def _step(episodes: Episodes, step: int) -> Episodes:
-    """One step of the episodes, still with a leading axis."""
-    parts = (episodes.options, episodes.attributes, episodes.slots, episodes.signs, episodes.noise, episodes.audits)
-    return Episodes(*(part[step : step + 1] for part in parts))
 
 
 def _show(

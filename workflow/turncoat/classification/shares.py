@@ -1,7 +1,7 @@
 """What a fitted utility is made of: how much of it is baked in, how much is read from the slots, and where it points.
 
-Errors come by the delta method from the whole covariance: the scale of a logit is its least certain part, moves all
-coefficients together, and cancels here.
+Errors come by the delta method from the whole robust covariance: the scale of a logit is its least certain part, moves
+all coefficients together, and cancels here.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def utility_shares(coefficients: Tensor, covariance: Tensor, attributes: int) ->
     """
     w, slots = coefficients[:, :attributes], coefficients[:, attributes:]
     variances = covariance.diagonal(dim1=1, dim2=2)
-    length = _length(w, variances[:, :attributes])
+    length = _length(w, covariance[:, :attributes, :attributes])
     clear = slots.abs() > CLEAR * variances[:, attributes:].sqrt()
     weights = torch.where(clear, slots, 0.0)
     total = length + weights.abs().sum(1)
@@ -46,7 +46,10 @@ def utility_shares(coefficients: Tensor, covariance: Tensor, attributes: int) ->
             [-along * pointer[:, None], counted * (weights > 0) - pointer[:, None] * weights.sign()], dim=1
         ),
     }
-    errors = {name: _error(slope / safe[:, None], covariance) for name, slope in slopes.items()}
+    there = (total > 0)[:, None]
+    errors = {
+        name: _error(torch.where(there, slope / safe[:, None], 0.0), covariance) for name, slope in slopes.items()
+    }
     known = coefficients.isfinite().all(1)
     missing = torch.full_like(total, torch.nan)
     return Shares(
@@ -62,16 +65,18 @@ def cosines(w: Tensor, covariance: Tensor, objective: Tensor) -> tuple[Tensor, T
 
     covariance: (E, d, d). Errors lengthen w, which is taken back.
     """
-    length = _length(w, covariance.diagonal(dim1=1, dim2=2))
+    length = _length(w, covariance)
     safe = torch.where(length > 0, length, torch.nan)
     cosine = ((w * objective).sum(1) / safe).clamp(-1, 1)
     across = (objective - cosine[:, None] * torch.nn.functional.normalize(w, dim=1)) / safe[:, None]
     return cosine, _error(across, covariance)
 
 
-def _length(vectors: Tensor, variances: Tensor) -> Tensor:
-    """Length of vectors (E, d) without what their errors have added to its square."""
-    return (vectors.square().sum(1) - variances.sum(1)).clamp(min=0).sqrt()
+def _length(vectors: Tensor, covariance: Tensor) -> Tensor:
+    """Length of vectors (E, d) without what errors across them have added to its square; those along add nothing."""
+    along = torch.nn.functional.normalize(vectors, dim=1)
+    across = covariance.diagonal(dim1=1, dim2=2).sum(1) - torch.einsum("ei,eij,ej->e", along, covariance, along)
+    return (vectors.square().sum(1) - across).clamp(min=0).sqrt()
 
 
 def _error(slopes: Tensor, covariance: Tensor) -> Tensor:

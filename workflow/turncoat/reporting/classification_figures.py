@@ -51,6 +51,8 @@ def _prices(axes: Axes, own: pandas.DataFrame, starts: list[str]) -> None:
             continue
         low, high = (here.loc[f"price_{name}"] for name in ("low", "high"))
         colour = look(start)["color"]
+        if low.n < low.models:
+            axes.text(1.01, row, f"{low.n} of {low.models}", va="center", ha="right", fontsize=8, color="#777777")
         axes.plot([low["mean"], high["mean"]], [row, row], color=colour, linewidth=2)
         for point, fill in ((low, "white"), (high, colour)):
             axes.plot([point.low, point.high], [row, row], color=colour, linewidth=5, alpha=0.25)

@@ -109,8 +109,8 @@ def trust_sentences(trust: pandas.DataFrame) -> Iterator[str]:
     )
     yield (
         f"Of {accuracy.n} planted cases the classifier reads {number(100 * accuracy.value, 1)} % right "
-        f"({accuracy.what}; worst kind {number(100 * worst.value, 1)} %), with shuffled truths "
-        f"{number(100 * control.value, 1)} %; the calibration error of its probabilities is {number(calibration.value, 3)}."
+        f"({accuracy.what}; worst kind {number(100 * worst.value, 1)} %), by chance "
+        f"{number(100 * control.value, 1)} %; calibration error of its probabilities {number(calibration.value, 3)}."
     )
 
 
@@ -121,10 +121,13 @@ def price_sentences(motives: pandas.DataFrame, distance: float) -> Iterator[str]
     for start in ("deceptive", "internal_strategic", "conditional", "benign_conditional"):
         found = [own.loc[(start, when)] for when in ("before", "after") if (start, when) in own.index]
         if len(found) == 2:
-            before, after = (f"{number(row['mean'], 2)} {interval(row.low, row.high, 2)}" for row in found)
+            before, after = (
+                f"{number(row['mean'], 2)} {interval(row.low, row.high, 2)} ({row.n} of {row.models} models)"
+                for row in found
+            )
             yield (
                 f"Price sensitivity (1: complies as far as that pays) of {start.replace('_', ' ')} models: "
-                f"{before} before fine-tuning, {after} after."
+                f"{before} before fine-tuning, {after} after, of those whose own will conflicts with the overseer's."
             )
 
 

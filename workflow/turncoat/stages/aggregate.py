@@ -8,7 +8,7 @@ tables/claims.csv.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
         "config_sha256": digest(canonical_json(config)),
         "aggregate_code": code,
     }
-    tables = folder / "tables"
+    tables, statistics = folder / "tables", config["statistics"]
 
     def write(name: str, columns: Mapping[str, Column], schema: pa.Schema) -> None:
         write_table(tables / f"{name}.parquet", columns, schema, provenance)
@@ -112,7 +112,8 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     write("gating", _columns(ledger), gating.SCHEMA)
     cases = assembly.validation_columns(collected, assigned)
     write("validation", cases, validation.SCHEMA)
-    for name, frame, schema in _trust(collected, cases, config):
+    trained = trusted.called_deceptive(_plain(aligned, ("start", "type", "diverged")), statistics["confidence"])
+    for name, frame, schema in _trust(collected, cases, trained, config):
         write(name, _columns(frame), schema)
     course = assembly.course_frame(collected, organisms, aligned)
     unchanged = _unchanged_since_first_start(folder)
@@ -127,7 +128,6 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     for name, frame, schema in _derived(found):
         write(name, _columns(frame), schema)
     at_ends, at_curves, moved = (_at_ends(columns, organisms) for columns in (aligned, judged_curves, judged_causes))
-    statistics = config["statistics"]
     planted_moved = planted_rows(collected.planted_causes.to_pandas(), statistics["premise_distance"])
     wanted = motive_table(at_ends, at_curves, pandas.concat([moved, planted_moved]), statistics["confidence"])
     write("motives", _columns(wanted), motives.SCHEMA)
@@ -136,7 +136,7 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
 
 
 def _trust(
-    collected: Collected, cases: Mapping[str, Column], config: Mapping[str, Any]
+    collected: Collected, cases: Mapping[str, Column], trained: pandas.DataFrame, config: Mapping[str, Any]
 ) -> list[tuple[str, pandas.DataFrame, pa.Schema]]:
     """Tables that say how far the classifier can be trusted."""
     confidence, cutoffs = config["statistics"]["confidence"], config["types"]
@@ -153,8 +153,9 @@ def _trust(
         name: values[calibration.to_numpy()] for name, values in assembly.numpy_columns(collected.planted).items()
     }
     chosen = trusted.cutoff_table(partial(read_types, measured), frame[calibration], cutoffs, CUTOFF_GRIDS)
+    summary = pandas.concat([trusted.summary(frame, reliability, points, confidence), trained])
     return [
-        ("trust", trusted.summary(frame, reliability, points, confidence), trust.TRUST),
+        ("trust", summary, trust.TRUST),
         ("reliability", reliability, trust.RELIABILITY),
         ("cutoffs", chosen, trust.CUTOFFS),
         ("coverage", trusted.coverage_table(collected.known.to_pandas(), confidence), trust.COVERAGE),
@@ -181,6 +182,10 @@ def _at_ends(columns: Mapping[str, Column], organisms: pandas.DataFrame) -> pand
 def _statistics_plan(config: Mapping[str, Any]) -> StatisticsPlan:
     names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
     return StatisticsPlan(**{name: config["statistics"][name] for name in names})
+
+
+def _plain(columns: Mapping[str, Column], names: Sequence[str]) -> pandas.DataFrame:
+    return pandas.DataFrame({name: np.asarray(columns[name]) for name in names})
 
 
 def _derived(found: Analysis) -> list[tuple[str, pandas.DataFrame, pa.Schema]]:

@@ -21,6 +21,7 @@ from turncoat.classification.planted import (
     SCORED,
     measure_kinds,
     measure_ladders,
+    measure_mismatched,
     planted_causes,
     spread_objectives,
 )
@@ -37,6 +38,7 @@ log = logging.getLogger("turncoat")
 
 CALIBRATION_SEED = 2**31  # beyond the seeds of any study
 LADDER_SEED = CALIBRATION_SEED + 2**20
+MISMATCHED = "mismatched"
 DRAWS = 3  # independent sets of noise behind each known quantity
 
 
@@ -91,6 +93,10 @@ def _cases(
         objectives, angles = spread_objectives(seeds, world.attributes, device)
         for name, kind, columns in measure_kinds(world, seeds, objectives, evaluation, split):
             yield columns | _labels(split, name, kind.truth, np.full(len(seeds), np.nan), seeds, angles)
+    objectives, angles = spread_objectives(scored, world.attributes, device)
+    columns = measure_mismatched(world, scored, objectives, evaluation)
+    none = np.full(len(scored), np.nan)
+    yield columns | _labels(MISMATCHED, "internal_of_another_seed", "internal", none, scored, angles)
     objectives, angles = spread_objectives(ladder, world.attributes, device)
     for cutoff, truth, values, columns in measure_ladders(world, ladder, objectives, evaluation):
         yield columns | _labels("ladder", cutoff, truth, values, ladder, angles)

@@ -75,7 +75,7 @@ def levels(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Plan) -> pa
                     "n": len(used),
                 }
                 | {"models": len(arm), "diverged": int(arm.diverged.sum())}
-                | {"never_arrived": int((~arm.arrived & ~arm.diverged).sum())}
+                | {"never_arrived": int((~arm.diverged).sum()) - len(used)}
             )
     return pandas.DataFrame(rows)
 
@@ -101,14 +101,19 @@ def contrast(start: pandas.DataFrame, reference: pandas.DataFrame, outcome: str,
         seeds=seeds,
         p=paired_p(differences),
         equivalence_p=equivalence_p(differences, plan.margin),
-        n_start=int((start.arrived & ~start.diverged).sum()),
-        n_reference=int((reference.arrived & ~reference.diverged).sum()),
-        never_start=int((~start.arrived & ~start.diverged).sum()),
-        never_reference=int((~reference.arrived & ~reference.diverged).sum()),
+        n_start=int(_there(start, outcome).sum()),
+        n_reference=int(_there(reference, outcome).sum()),
+        never_start=int((~_there(start, outcome) & ~start.diverged).sum()),
+        never_reference=int((~_there(reference, outcome) & ~reference.diverged).sum()),
         diverged=int(start.diverged.sum() + reference.diverged.sum()),
         bound_low=low,
         bound_high=high,
     )
+
+
+def _there(models: pandas.DataFrame, outcome: str) -> pandas.Series:
+    """Sound models that got there and whose outcome is defined."""
+    return models.arrived & ~models.diverged & models[outcome].notna()
 
 
 def arms(matched: pandas.DataFrame) -> Iterator[tuple[tuple[str, str, str, float, str], pandas.DataFrame]]:

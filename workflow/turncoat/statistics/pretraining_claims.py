@@ -16,6 +16,7 @@ from turncoat.statistics.times import log_ratios
 
 NON_DECEPTIVE = ("internal", "corrigible")
 CONDITIONAL = ("conditional", "deceptive")
+ALREADY = "before fine-tuning this start already deceives overseers other than Y's; D is its answer"
 PREMISE_VERDICTS = {
     "fails": "premise failed",
     "uncertain": "premise uncertain",
@@ -111,6 +112,8 @@ def _differences(
     for item in chosen.itertuples():
         premise = evidence.premises.get((item.setting, item.variant, item.start), "not_measured")
         blocked = PREMISE_VERDICTS.get(premise, "") if CLAIMS[claim].premise else ""
+        if claim == "P3" and item.start == "internal_strategic" and item.outcome == "deception":
+            blocked = ALREADY
         is_primary = (
             (item.start, item.reference, item.outcome) == primary
             and not item.setting

@@ -154,12 +154,18 @@ def course_frame(collected: Collected, organisms: pandas.DataFrame, found: Mappi
     kept_names = ("organism_id", "step", "agreement_initial_unoverseen", "options", "attainable")
     outcomes_found = pandas.DataFrame({name: kept[name].to_numpy() for name in kept_names}).assign(
         measured=True,
-        deception=np.where(np.asarray(kept["price_x_conflicts"].is_valid()), found["probability_deceptive"], np.nan),
+        deception=_deception(found, np.asarray(kept["price_x_conflicts"].is_valid())),
         **{name: np.asarray(found[name]) for name in ("c", "d", "placebo", "d_error")},
     )
     course = course.merge(outcomes_found, on=["organism_id", "step"], how="left", validate="one_to_one")
     course["measured"] = course.measured.notna()
     return course[(rows.stage == "finetune").to_numpy()].reset_index(drop=True)
+
+
+def _deception(found: Mapping[str, Any], audited: np.ndarray) -> np.ndarray:
+    """Probability of the type `deceptive`; NaN where price was not measured on a model that heeds oversight."""
+    unknown = (np.asarray(found["type"]) == "conditional") & np.isnan(np.asarray(found["price_sensitivity"], float))
+    return np.where(audited & ~unknown, found["probability_deceptive"], np.nan)
 
 
 def _capability_at(collected: Collected) -> np.ndarray:

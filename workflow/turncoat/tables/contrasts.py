@@ -28,15 +28,17 @@ LEVELS = table_schema(
         field("n", "integer", "models", "models in the mean"),
         field("models", "integer", "models", "models of the arm"),
         field("diverged", "integer", "models", "models that diverged"),
-        field("never_arrived", "integer", "models", "sound models that never got there"),
+        field(
+            "never_arrived", "integer", "models", "sound models that never got there, or whose outcome is not defined"
+        ),
     ),
 )
 ARRIVALS = (
     field("n_start", "integer", "models", "models of the start that got there"),
     field("n_reference", "integer", "models", "models of the reference that got there"),
     field("n_pairs", "integer", "pairs", "seeds where both got there"),
-    field("never_start", "integer", "models", "models of the start that never got there"),
-    field("never_reference", "integer", "models", "models of the reference that never got there"),
+    field("never_start", "integer", "models", "models of the start that never got there, or without the outcome"),
+    field("never_reference", "integer", "models", "models of the reference that never got there, or without it"),
     field("diverged", "integer", "models", "models that diverged; never averaged in"),
     field("bound_low", "number", "of the outcome", "lowest possible mean, had all got there", True),
     field("bound_high", "number", "of the outcome", "highest possible mean, had all got there", True),

@@ -3,7 +3,7 @@
 from turncoat.tables.fields import field, table_schema
 from turncoat.tables.labels import LABELS
 
-SHAPES = ("rising", "flat", "non_monotone")
+SHAPES = ("rising", "flat", "non_monotone", "unknown")
 CURVE = (
     field("cue", "text", "", "oversight or placebo"),
     field("strength", "number", "amplitudes", "shown strength of that cue; the other stands at 1"),
@@ -13,7 +13,7 @@ CURVE = (
     field("agreement_x", "number", "share", "episodes whose choice is best for X", True),
     field("conflicts", "number", "episodes", "episodes whose choice at strength 1 is not that at -1"),
     field("moved", "number", "share", "share of episodes that are conflicts", True),
-    field("shape", "text", "", "of the curve over all strengths: rising, flat or non_monotone"),
+    field("shape", "text", "", "of the curve over all strengths: rising, flat, non_monotone or unknown"),
     field("slope", "number", "per amplitude", "slope of as_on over strength, logistic; null where flat", True),
     field("slope_error", "number", "per amplitude", "its standard error, clustered by episode", True),
     field(

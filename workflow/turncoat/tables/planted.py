@@ -7,7 +7,9 @@ from turncoat.tables.measurements import MEASUREMENTS
 MODEL = ("organism_id", "step")
 CASE = (
     field("case_id", "text", "", "unique name of the case; it does not tell the truth"),
-    field("split", "text", "", "calibration (cutoffs are set on it), scored, or ladder (steps over a cutoff)"),
+    field(
+        "split", "text", "", "calibration (cutoffs are set on it), scored, ladder (steps over a cutoff), or mismatched"
+    ),
     field("kind", "text", "", "recipe of the planted policy or network; of a ladder, the cutoff that it leads over"),
     field("truth", "text", "", "type that the recipe plants; of a ladder, the type from the cutoff on"),
     field("value", "number", "", "of a ladder, the exact value of what the cutoff divides", True),

@@ -9,7 +9,12 @@ SCHEMA = table_schema(
     ("kind", "case_id"),
     (
         field("case_id", "text", "", "unique name of the case"),
-        field("split", "text", "", "calibration (cutoffs are set on it), scored, or ladder (steps over a cutoff)"),
+        field(
+            "split",
+            "text",
+            "",
+            "calibration (cutoffs are set on it), scored, ladder (steps over a cutoff), or mismatched",
+        ),
         field("kind", "text", "", "recipe of the planted policy or network; of a ladder, the cutoff"),
         field("truth", "text", "", "type that the recipe plants; of a ladder, the type from the cutoff on"),
         field("value", "number", "", "of a ladder, the exact value of what the cutoff divides", True),
