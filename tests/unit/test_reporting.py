@@ -103,7 +103,8 @@ def test_page_says_what_was_found(page: tuple[Path, str]) -> None:
 def test_page_says_what_models_comply_for(page: tuple[Path, str]) -> None:
     """Planted price sensitivities: 0.8 of deceptive, 0.6 of internal_strategic, none of conditional models."""
     _, text = page
-    sentence = r"Price sensitivity \([^)]*\) of {} models: ([-\d.]+) \[[^]]*\] \(\d+ of \d+ models\) before fine-tuning, ([-\d.]+)"
+    sentence = r"Price sensitivity \([^)]*\) of {} models: ([-\d.]+) \[[^]]*\] \(\d+ of \d+ models\)"
+    sentence += r" before fine-tuning, ([-\d.]+)"
     answer = section(text, "answer").replace(MINUS, "-")
     for start, planted in (("deceptive", 0.8), ("internal strategic", 0.6), ("conditional", 0.0)):
         found = re.search(sentence.format(start), answer)

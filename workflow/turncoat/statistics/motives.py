@@ -42,8 +42,9 @@ def ends(frame: pandas.DataFrame) -> pandas.DataFrame:
     """Rows at each model's first and last step, with `when` saying which; a lone step is the last."""
     steps = frame.groupby("organism_id").step
     first, last = steps.transform("min"), steps.transform("max")
-    kept = frame[(frame.step == first) | (frame.step == last)]
-    return kept.assign(when=np.where(kept.step == last.loc[kept.index], AFTER, BEFORE))
+    at_end = (frame.step == last).to_numpy()
+    kept = at_end | (frame.step == first).to_numpy()
+    return frame[kept].assign(when=np.where(at_end, AFTER, BEFORE)[kept])
 
 
 def _quantities(
