@@ -72,8 +72,8 @@ def finetuning_stream(
 ) -> Stream:
     """Overseen episodes rewarded by X, which slot 2 shows; the same episodes in every arm of a seed.
 
-    With `exposure`, as many further episodes follow in which each cue is +1 on that share, audit terms vary and no choice
-    is rewarded: the control that has seen the cues without having learnt to act on them.
+    With `exposure`, as many further episodes follow in which each cue is +1 on that share, audit terms vary and no
+    choice is rewarded: the control that has seen the cues without having learnt to act on them.
     """
 
     def serve(window: int) -> Iterator[Batch]:
