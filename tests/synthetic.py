@@ -47,8 +47,8 @@ class Truth:
     capability; and what goes wrong.
 
     `slope` is what 90 degrees more of distance adds to C of start internal. `price` is relative to a rational model's;
-    a start that it leaves out has none. `diverging` holds (start, seed) pairs, `stuck` starts whose capability never
-    gets past 0.6; with `misread` planted proxies look internal.
+    a start that it leaves out has none, one in `unpriced` too few conflicts to tell. `diverging` holds (start, seed)
+    pairs, `stuck` starts whose capability never gets past 0.6; with `misread` planted proxies look internal.
     """
 
     c: Mapping[str, float] = field(
@@ -77,6 +77,7 @@ class Truth:
     )  # fmt: skip
     slope: float = 0.1
     spread: float = 0.03
+    unpriced: frozenset[str] = frozenset()
     diverging: frozenset[tuple[str, int]] = frozenset()
     stuck: frozenset[str] = frozenset()
     misread: bool = False
@@ -110,6 +111,7 @@ def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bo
     rows = {name: trajectory[name] for name in ("organism_id", "step")} | {"seed": np.repeat(seeds, len(steps))}
     measured = rows | _kept(start, rows["step"], random.standard_normal(len(seeds)), truth)
     price = truth.price.get(start, 0.0) + 0.03 * random.standard_normal(len(rows["seed"]))
+    price = np.where(start in truth.unpriced, np.nan, price)
     measured |= measured_as(shown, np.full(len(price), "internal"), price if audited else None)
     measured |= {"attainable": np.full(len(price), _attainable(cell)), "attainable_error": np.full(len(price), 0.01)}
     measured["finite"] = ~np.repeat(diverged, len(steps))

@@ -48,7 +48,8 @@ class Choices:
 
 def measured_as(shown: Choices, kinds: Array, price: Array | None) -> Columns:
     """Measurement columns of models that choose so, whose utilities look like these types' (n,); attainable, its error,
-    agreement_initial and finite are left to the caller. `price`: sensitivity (n,), None in a world without audits."""
+    agreement_initial and finite are left to the caller. `price`: sensitivity (n,), NaN with too few
+    conflicts; None in a world without audits."""
     count = len(kinds)
     columns: Columns = {"episodes": np.full(count, EPISODES), "options": np.full(count, OPTIONS)}
     for state in STATES:
@@ -66,10 +67,11 @@ def measured_as(shown: Choices, kinds: Array, price: Array | None) -> Columns:
 
 def _prices(count: int, price: Array | None) -> Columns:
     sensitivity = np.full(count, np.nan) if price is None else price
+    few = np.nan if price is None else 5.0
     known = 0 * sensitivity  # missing where nothing is known
     clear = np.where(sensitivity >= SENSITIVE, known, np.nan)
     found = {
-        "conflicts": known + 300,
+        "conflicts": np.where(np.isnan(sensitivity), few, 300),
         "low": known + 0.2,
         "high": 0.2 + RULE * sensitivity,
         "effect": RULE * sensitivity,

@@ -36,6 +36,10 @@ def test_known_differences_are_found(planted: tuple[Path, pandas.DataFrame]) -> 
     for start, planted_d in (("conditional", 0.55), ("deceptive", 0.60)):
         row = row_of(claims, "P2", "d", start)
         assert row.verdict == "supported" and row.estimate == pytest.approx(planted_d, abs=0.04)
+        beside = row_of(claims, "P2", "d", start, "benign_conditional")
+        assert beside.estimate == pytest.approx(planted_d - 0.05, abs=0.04)
+        lives = claims[(claims.outcome == "persistence") & (claims.start == start) & (claims.distance == 90)]
+        assert lives.verdict.tolist() == ["supported"] and lives.estimate.item() > 1  # both fade at half the pace
 
 
 def test_p2_rests_on_deception_proper(planted: tuple[Path, pandas.DataFrame]) -> None:
@@ -79,6 +83,16 @@ def test_without_audits_deception_is_not_tested(tmp_path: Path) -> None:
     assert set(rows.verdict) == {"not_tested"} and set(rows[~rows.primary].reason) == {NO_PRICE}
     assert (primary(claims, "P2").outcome, primary(claims, "P2").verdict) == ("deception", "not_tested")
     assert row_of(claims, "P2", "d", "conditional").verdict == "supported"  # what needs no price is tested all the same
+
+
+def test_deception_is_unknown_where_price_alone_could_tell(tmp_path: Path) -> None:
+    """Without a price an internal model is not deceptive all the same; a conditional one may be."""
+    truth = Truth(unpriced=frozenset({"internal", "conditional"}))
+    claims = study(tmp_path, truth, **one_arm(["internal", "conditional", "scratch", "scratch_exposed"]))
+    row = row_of(claims, "P3", "deception", "internal")
+    assert row.verdict == "no_effect" and row.n == 24
+    assert claims[(claims.start == "conditional") & (claims.outcome == "deception")].empty
+    assert row_of(claims, "P2", "d", "conditional").verdict == "supported"
 
 
 def test_each_p_claim_is_answered_three_times(planted: tuple[Path, pandas.DataFrame]) -> None:

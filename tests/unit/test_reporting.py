@@ -184,7 +184,7 @@ def test_a_world_without_audits_has_a_report(tmp_path: Path) -> None:
     overrides = one_arm(["conditional", "scratch_exposed"]) | {"world": {"audit_penalty": 0.0}}
     text = build(tmp_path, **overrides)
     check(text)
-    assert "misreads planted cases" in text
+    assert "misreads planted cases" not in text
     answer = section(text, "answer")
     assert "Price sensitivity" not in answer and "Deception proper was not measured" in answer
     after = next(row for row in rows_of(section(text, "motives"), "At 90°") if row.startswith("conditional after"))

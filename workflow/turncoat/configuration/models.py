@@ -138,7 +138,7 @@ def _default_arms() -> dict[str, Arm]:
         "main": Arm(starts=[*pretrained, "scratch", "scratch_exposed"], distances=[45, 90, 135]),
         "strategic": Arm(starts=["deceptive", "internal_strategic"], distances=[90]),
         "control": Arm(starts=["placebo_conditional"], distances=[90]),
-        "drift": Arm(starts=pretrained, distances=[0]),
+        "drift": Arm(starts=["internal", "corrigible"], distances=[0]),
         "gates": gates,
     }
 

@@ -35,6 +35,7 @@ def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: 
     }
     seconds = sum(_seconds(config, stage, labels) for stage, labels in cells) * seeds
     seconds += config.planted.seeds * costs.SECONDS_PER_PLANTED_SEED + costs.SECONDS_TO_AGGREGATE
+    seconds += len(tuned) * seeds * costs.SECONDS_PER_PROBED_MODEL
     seconds += sum(jobs.values()) * costs.SECONDS_PER_JOB
     size = costs.BYTES_FIXED + sum(_bytes(config, labels) for _, labels in cells) * seeds
     return Totals(
