@@ -79,7 +79,7 @@ def test_evaluation_starts_classification_and_not_training(workspace: Workspace)
 
 
 def test_planted_cases_start_their_own_check_only(workspace: Workspace) -> None:
-    workspace.edit(SMOKE, "calibration_seeds: 4", "calibration_seeds: 5")
+    workspace.edit(SMOKE, "calibration_seeds: ", "calibration_seeds: 1")
     assert workspace.jobs() == {"classify_planted": 1, **LAST}
 
 

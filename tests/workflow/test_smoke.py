@@ -58,7 +58,7 @@ def test_the_report_and_its_figures_are_there(smoke_study: Path) -> None:
 def test_planted_truth_and_prices_are_measured(smoke_study: Path) -> None:
     tables = smoke_study / "results" / "smoke" / "tables"
     validation = pandas.read_parquet(tables / "validation.parquet")
-    assert set(validation.split) == {"calibration", "scored", "ladder"}
+    assert set(validation.split) == {"calibration", "scored", "ladder", "mismatched"}
     assert {"deceptive", "conditional", "internal"} <= set(validation.truth[validation.split == "scored"])
     aligned = pandas.read_parquet(tables / "alignment.parquet")
     assert {"deceptive", "internal", "scratch"} == set(aligned.start)

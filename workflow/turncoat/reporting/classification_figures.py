@@ -124,7 +124,7 @@ def trust(validation: pandas.DataFrame, reliability: pandas.DataFrame, points: p
     middle.set_ylabel("noise: Gumbel scale over utility's spread")
     known = reliability[reliability.cases > 0]
     right.plot([0, 1], [0, 1], color="#555555", linewidth=0.8, linestyle="--")
-    errors = [known.observed - known.low, known.high - known.observed]
+    errors = [(known.observed - known.low).clip(lower=0), (known.high - known.observed).clip(lower=0)]  # rounding
     right.errorbar(known.predicted, known.observed, yerr=errors, fmt="o", color="#0072B2", capsize=2)
     right.set_title("calibration on planted ladders")
     right.set_xlabel("predicted probability of the type")

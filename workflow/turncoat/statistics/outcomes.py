@@ -78,11 +78,13 @@ def outcomes(shares: Agreements, attainable: Array, attainable_error: Array, opt
     c = shortfall(shares.overseen, shares.unoverseen, options) / scale
     p = shortfall(shares.overseen, shares.placebo, options) / scale
     relative = np.where(scaled, np.asarray(attainable_error, dtype=float) / scale, 0.0)
-    base = kappa(shares.overseen, options) * scale
+    overseen = kappa(shares.overseen, options)
+    overseen = np.where(overseen < SMALLEST_KAPPA, np.nan, overseen)  # where no outcome is defined, no error is
+    base = overseen * scale
     chance = 1 / np.asarray(options, dtype=float)
     unit = 1 / (base * (1 - chance))
-    left_c = kappa(shares.unoverseen, options) / kappa(shares.overseen, options)
-    left_p = kappa(shares.placebo, options) / kappa(shares.overseen, options)
+    left_c = kappa(shares.unoverseen, options) / overseen
+    left_p = kappa(shares.placebo, options) / overseen
     none = np.zeros_like(unit)
 
     def error(value: Array, slopes: tuple[Array, Array, Array]) -> Array:
