@@ -18,7 +18,7 @@ class Fit:
     """Fitted utilities of E models with K coefficients; NaN (and False) for a model that could not be fitted.
 
     coefficients, errors: (E, K); covariance: (E, K, K), errors are the root of its diagonal; robust: (E, K, K),
-    the covariance by how much episodes' scores really vary (White 1982): equal to the other for choices sampled from
+    the covariance by how much episodes' scores really vary (White 1982): much as the other for choices sampled from
     the model, and smaller for probabilities that follow a utility closely; r2: McFadden's
     1 - logL / logL(uniform), (E,), and r2_error its standard error over episodes; converged: (E,).
     hits: (E,), weighted share of episodes on which the fit's most probable option is the model's most probable
@@ -224,7 +224,7 @@ def _read(problem: _Problem, point: _Point) -> Fit:
     scale = math.log(problem.shares.shape[1])
     misses = problem.weights.masked_fill(_hit(problem.shares, utility), 0).sum(1)
     missing = ~gradient.isfinite().all(1)
-    robust = _solve(curvature, _solve(curvature, _variation(problem, utility[:, 1:])).mT)
+    robust = _solve(curvature, _solve(curvature, _variation(problem, utility[:, 1:], curvature)).mT)
     robust = robust / problem.episodes[:, None, None]
     covariance, robust = (_where(missing, torch.full_like(part, torch.nan), part) for part in (covariance, robust))
     return Fit(
@@ -240,10 +240,19 @@ def _read(problem: _Problem, point: _Point) -> Fit:
     )
 
 
-def _variation(problem: _Problem, utility: Tensor) -> Tensor:
-    """Mean square of an episode's score, the gradient of its log likelihood, (E, K, K)."""
-    missed = problem.shares[:, 1:] - _predicted(utility)
-    scores = (problem.differences.unflatten(2, missed.shape[1:]) * missed[:, None]).sum(2)
+def _variation(problem: _Problem, utility: Tensor, curvature: Tensor) -> Tensor:
+    """Mean square of an episode's score, the gradient of its log likelihood, (E, K, K), each score being taken as if
+    the episode had been left out of the fit (HC3, MacKinnon and White 1985): few episodes decide a sharp utility."""
+    share = _predicted(utility)
+    missed = problem.shares[:, 1:] - share
+    differences = problem.differences.unflatten(2, missed.shape[1:])
+    scores = (differences * missed[:, None]).sum(2)
+    middle = (differences * share[:, None]).sum(2)
+    pulls = torch.cat([differences - middle.unsqueeze(2), -middle.unsqueeze(2)], dim=2)  # the first option is 0
+    chance = torch.cat([share, 1 - share.sum(1, keepdim=True)], dim=1)
+    solved = _solve(curvature, pulls.flatten(2)).view_as(pulls)
+    leverage = ((pulls * solved).sum(1) * chance).sum(1) * problem.weights / share.shape[1]
+    scores = scores / (1 - leverage.clamp(max=0.99))[:, None]
     return torch.bmm(scores * problem.weights[:, None], scores.mT)
 
 
