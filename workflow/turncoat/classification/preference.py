@@ -251,7 +251,7 @@ def _variation(problem: _Problem, utility: Tensor, curvature: Tensor) -> Tensor:
     pulls = torch.cat([differences - middle.unsqueeze(2), -middle.unsqueeze(2)], dim=2)  # the first option is 0
     chance = torch.cat([share, 1 - share.sum(1, keepdim=True)], dim=1)
     solved = _solve(curvature, pulls.flatten(2)).view_as(pulls)
-    leverage = ((pulls * solved).sum(1) * chance).sum(1) * problem.weights / share.shape[1]
+    leverage = ((pulls * solved).sum(1) * chance).sum(1) / (problem.episodes[:, None] * share.shape[1])
     scores = scores / (1 - leverage.clamp(max=0.99))[:, None]
     return torch.bmm(scores * problem.weights[:, None], scores.mT)
 
