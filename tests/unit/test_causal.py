@@ -9,15 +9,14 @@ from core import CPU, make_stack, make_world
 from torch import Tensor
 
 from turncoat.classification.causal import INTERVENTIONS, SMALLEST_GAP, STATES, causal_test
-from turncoat.classification.measure import Columns
-from turncoat.classification.presentations import CUE_STATES
+from turncoat.columns import Columns
 from turncoat.organisms.activations import ACTIVATIONS
 from turncoat.organisms.choices import option_scores
 from turncoat.organisms.hidden import HiddenStates, StackStates, hidden_states
 from turncoat.organisms.mlp import Architecture, Stack
 from turncoat.seeding import generator
 from turncoat.worlds.episodes import build_inputs, draw_episodes
-from turncoat.worlds.world import OVERSIGHT, PLACEBO, World
+from turncoat.worlds.world import CUE_STATES, OVERSIGHT, PLACEBO, World
 
 BIAS = 20.0  # keeps a relu unit in its linear part
 SWITCH = 8.0  # more than any attribute: shuts a relu unit

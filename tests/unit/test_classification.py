@@ -7,10 +7,11 @@ from core import CPU, make_stack, make_world
 
 from turncoat.classification.measure import Evaluation, Examination, attainable_shortfall, kappa_between
 from turncoat.classification.policies import Policy, first_option, policy_chooser, serving, strategic
-from turncoat.classification.presentations import CUE_STATES, Chooser, Presentation, organism_chooser, present
+from turncoat.classification.presentations import Chooser, Presentation, organism_chooser, present
 from turncoat.classification.types import assign
 from turncoat.configuration.types import TypeCutoffs
 from turncoat.worlds.objectives import seed_objectives
+from turncoat.worlds.world import CUE_STATES
 
 EVALUATION = Evaluation(400, 300, 4000, 600, 64, 64, ridge=1e-4, newton_steps=25)
 SEEDS = [1, 2, 3]
@@ -87,6 +88,14 @@ def test_shares_tell_pointers_from_what_is_baked_in() -> None:
     assert columns["random_placebo_baked"] == pytest.approx(1 / 3, abs=0.03)
     assert np.abs(columns["random_overseen_slot1"].astype(float)).max() < 0.2
     assert columns["fixed_overseen_cos_x"] == pytest.approx(1, abs=0.01)  # slot 2, standing at X, counts as baked in
+
+
+def test_one_fit_alone_equals_the_same_among_all() -> None:
+    examination, objectives = examined(options=3)
+    chooser = policy_chooser(serving({"x": 0.5, "slot2": 1.0}), SEEDS, objectives)
+    alone, whole = examination.fit(chooser, "random", "unoverseen"), examination.measure(chooser)
+    assert set(alone) == {name for name in whole if name.startswith("random_unoverseen_")}
+    assert all(np.array_equal(values, whole[name]) for name, values in alone.items())
 
 
 def test_joint_shares_count_episodes_that_agree_in_both_states() -> None:

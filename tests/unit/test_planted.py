@@ -9,7 +9,7 @@ import pandas
 import pytest
 from core import CPU, make_world
 
-from turncoat.classification.measure import Columns, Evaluation, Examination, kappa_between
+from turncoat.classification.measure import Evaluation, Examination, kappa_between
 from turncoat.classification.planted import (
     ANGLES,
     CALIBRATION,
@@ -27,6 +27,7 @@ from turncoat.classification.planted import (
 )
 from turncoat.classification.policies import Policy, policy_chooser, strategic
 from turncoat.classification.types import TYPES, assign
+from turncoat.columns import Columns
 from turncoat.configuration.types import TypeCutoffs
 from turncoat.statistics.validation import misread_kinds, shuffled
 from turncoat.worlds.objectives import seed_objectives

@@ -20,7 +20,7 @@ from turncoat.training.losses import HEADS
 from turncoat.training.optimizers import OPTIMIZERS
 from turncoat.training.starts import PRETRAINED_STARTS, STRATEGIC_STARTS, UNTRAINED_STARTS
 from turncoat.worlds.objectives import OBJECTIVES
-from turncoat.worlds.world import CUE_CODINGS, ENCODINGS
+from turncoat.worlds.world import CUE_CODINGS, CUE_STATES, ENCODINGS
 
 
 def test_allowed_values_are_those_that_exist() -> None:
@@ -51,7 +51,7 @@ def test_what_classification_measures_is_what_its_tables_hold() -> None:
     columns = set(measurements.SCHEMA.names)
     assert set(OBJECTIVES) <= set(measurements.OBJECTIVES)
     assert set(presentations.REGIMES) == set(measurements.REGIMES)
-    assert set(presentations.CUE_STATES) == set(measurements.STATES) == set(causal.STATES)
+    assert set(CUE_STATES) == set(measurements.STATES) == set(causal.STATES)
     assert {name for name in columns if name.startswith("price_")} == set(price.no_price(1))
     assert {name for name in columns if name.startswith("joint_x_")} == {f"joint_x_{a}_{b}" for a, b in measure.PAIRS}
     assert curves.SHAPES == curve.SHAPES

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from turncoat.classification.measure import Columns
 from turncoat.classification.types import (
     CUTOFFS,
     READINGS,
@@ -18,6 +17,7 @@ from turncoat.classification.types import (
     assign,
     read_types,
 )
+from turncoat.columns import Columns
 from turncoat.configuration.types import TypeCutoffs
 
 pytestmark = pytest.mark.filterwarnings("error")

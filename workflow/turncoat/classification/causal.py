@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from turncoat.classification.measure import Columns
+from turncoat.columns import Columns
 from turncoat.organisms.choices import agreement
 from turncoat.organisms.hidden import HiddenStates
 from turncoat.seeding import generator

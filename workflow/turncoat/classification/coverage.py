@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from turncoat.classification.measure import Columns, Evaluation, Examination, kappa_between
+from turncoat.classification.measure import Evaluation, Examination, kappa_between
 from turncoat.classification.policies import SURE, bargaining_chooser, coin_chooser, policy_chooser, serving
 from turncoat.classification.presentations import Chooser
+from turncoat.columns import Columns
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import World
 
@@ -54,14 +55,14 @@ def known_coefficients(
         for temperature in TEMPERATURES:
             for served in ("x", "slot1"):
                 policy = policy_chooser(serving({served: 1.0}, temperature=temperature), seeds, objectives, draw)
-                found = examination.measure(_hard(policy))
+                found = examination.fit(_hard(policy), "random", "overseen")
                 pointer = np.full(len(seeds), served == "slot1") / temperature
                 yield _known("w", found, "random_overseen_w", x * (served == "x") / temperature)
                 yield _known("slot weight", found, "random_overseen_slot1", pointer)
                 yield _known("slot weight", found, "random_overseen_slot2", 0 * pointer)
             for blend, name, truth in BLENDS:
                 policy = policy_chooser(serving(blend, temperature=temperature / 2), seeds, objectives, draw)
-                found = examination.measure(_hard(policy))
+                found = examination.fit(_hard(policy), "random", "overseen")
                 yield _known(name, found, f"random_overseen_{name}", np.full(len(seeds), truth))
 
 

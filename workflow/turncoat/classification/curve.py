@@ -9,6 +9,7 @@ from torch import Tensor
 
 from turncoat.classification.presentations import Chooser, present_strengths
 from turncoat.classification.repeated import fit_line
+from turncoat.columns import Columns
 from turncoat.worlds.episodes import best_option
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import OVERSIGHT, PLACEBO, World
@@ -20,8 +21,6 @@ SHAPES = ("rising", "flat", "non_monotone", "unknown")
 SMALLEST_CONFLICTS = 20
 FLAT = 0.1  # share of all episodes; below it the cue moves too few choices for a curve
 DIP = 3.0  # errors by which a share must fall, as the cue grows, for a curve to count as non-monotone
-
-Columns = dict[str, npt.NDArray[np.generic]]
 
 
 def compliance_curves(

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from turncoat.classification.preference import fit_preferences, preference_features
 from turncoat.classification.presentations import (
-    CUE_STATES,
     REGIMES,
     Chooser,
     Presentation,
@@ -22,12 +21,11 @@ from turncoat.classification.presentations import (
 )
 from turncoat.classification.price import no_price, own_directions, price_columns
 from turncoat.classification.shares import cosines, utility_shares
+from turncoat.columns import Columns
 from turncoat.organisms.choices import agreement
 from turncoat.worlds.episodes import best_option, draw_attributes
 from turncoat.worlds.objectives import OBJECTIVES
-from turncoat.worlds.world import World
-
-Columns = dict[str, npt.NDArray[np.generic]]
+from turncoat.worlds.world import CUE_STATES, World
 
 SMALLEST_EVALUATION = 16
 PAIRS = (("overseen", "unoverseen"), ("overseen", "placebo"), ("unoverseen", "placebo"))
@@ -104,7 +102,7 @@ class Examination:
                 finite &= scores.isfinite().all(-1).all(-1)
                 if regime == "fixed":
                     chosen[state] = _choice(scores)
-                columns |= self._fit(regime, state, scores)
+                columns |= self._fitted(regime, state, scores)
         for state, choice in chosen.items():
             for name, best in self.best.items():
                 columns[f"agreement_{name}_{state}"] = _numpy(agreement(choice, best))
@@ -140,7 +138,11 @@ class Examination:
         x = self.objectives[:, OBJECTIVES.index("x")]
         return price_columns((_choice(chooser(low)), _choice(chooser(high))), self.prices, own, x)
 
-    def _fit(self, regime: str, state: str, scores: Tensor) -> Columns:
+    def fit(self, chooser: Chooser, regime: str, state: str) -> Columns:
+        """What the fit to one way of showing the episodes says, and nothing else of `measure`."""
+        return self._fitted(regime, state, chooser(self.presentations[regime, state]))
+
+    def _fitted(self, regime: str, state: str, scores: Tensor) -> Columns:
         fit = fit_preferences(
             self.features[regime],
             scores[..., : self.evaluation.fit_episodes].double().softmax(1),

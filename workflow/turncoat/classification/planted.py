@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from turncoat.classification.causal import causal_test
-from turncoat.classification.measure import Columns, Evaluation, Examination, kappa_between
+from turncoat.classification.measure import Evaluation, Examination, kappa_between
 from turncoat.classification.policies import SHARPNESS, Policy, first_option, policy_chooser, serving, strategic
 from turncoat.classification.presentations import Chooser, organism_chooser
+from turncoat.columns import Columns
 from turncoat.organisms.handbuilt import HANDBUILT_ENCODINGS, Circuit, build
 from turncoat.organisms.hidden import hidden_states
 from turncoat.organisms.mlp import Architecture, Stack, initialise

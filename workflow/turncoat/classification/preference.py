@@ -48,17 +48,23 @@ def preference_features(attributes: Tensor, slots: Tensor) -> Tensor:
     return torch.cat([attributes, pointed], dim=-1)
 
 
-def fit_logistic(features: Tensor, outcomes: Tensor, weights: Tensor | None, ridge: float, steps: int) -> Fit:
+def fit_logistic(
+    features: Tensor, outcomes: Tensor, weights: Tensor | None, ridge: float, steps: int
+) -> tuple[Tensor, Tensor]:
     """Fit E logistic regressions at once: log odds of the outcome = features . coefficients.
 
     features: (E, B, K), with a column of ones where an intercept is wanted (the ridge holds it too); outcomes:
-    (E, B), in [0, 1]; the rest, and what is raised, as in `fit_preferences`, of which this is the case N = 2. R2 is
-    against a fair coin, not against an intercept alone. Raises ValueError for outcomes outside [0, 1].
+    (E, B), in [0, 1]; the rest, and what is raised, as in `fit_preferences`, of which this is the case N = 2. Gives
+    the coefficients (E, K) and the information (E, K, K) that an episode holds on average; errors are left to the
+    caller, who knows which choices hang together. Raises ValueError for outcomes outside [0, 1].
     """
     if bool(((outcomes < 0) | (outcomes > 1)).any()):
         raise ValueError(f"outcomes reach from {outcomes.min()} to {outcomes.max()}; they must lie in [0, 1]")
     options = torch.stack([torch.zeros_like(features), features], dim=1)
-    return fit_preferences(options, torch.stack([1 - outcomes, outcomes], dim=1), ridge, steps, weights)
+    problem = _lay_out(options, torch.stack([1 - outcomes, outcomes], dim=1), weights, ridge)
+    point = _maximum(problem, steps)
+    missing = ~point.gradient.isfinite().all(1, keepdim=True)
+    return point.coefficients.masked_fill(missing, torch.nan), point.information
 
 
 def fit_preferences(features: Tensor, shares: Tensor, ridge: float, steps: int, weights: Tensor | None = None) -> Fit:
@@ -81,23 +87,8 @@ def fit_preferences(features: Tensor, shares: Tensor, ridge: float, steps: int, 
     features or shares are not finite, or whose weights are all 0, gets NaN and has not converged. Raises ValueError
     when ridge <= 0, for shares that are not probabilities, and for weights of the wrong shape, negative or infinite.
     """
-    if ridge <= 0:
-        raise ValueError(f"ridge is {ridge}; it must be above 0, or separable choices have no estimate")
     problem = _lay_out(features, shares, weights, ridge)
-    here = _derivatives(problem, features.new_zeros(features.shape[0], features.shape[3], dtype=torch.float64))
-    scale = here.information.diagonal(dim1=1, dim2=2) + ridge
-    move = _newton_step(here, ridge)
-    for _ in range(steps):
-        active = here.gradient.abs().amax(1) >= CONVERGED  # not so where a gradient is NaN
-        if not bool(active.any()):
-            break
-        there = _derivatives(problem, here.coefficients + move)
-        rising = (there.gradient * move).sum(1) >= 0  # then the objective, being concave, rose all the way there
-        flatter = ((there.gradient.square() - here.gradient.square()) / scale).sum(1) < 0
-        better = active & (rising | flatter)
-        here = _Point(*(_where(better, new, old) for new, old in zip(there, here, strict=True)))
-        move = _where(better, _newton_step(here, ridge), move / 2)
-    return _read(problem, here)
+    return _read(problem, _maximum(problem, steps))
 
 
 class _Problem(NamedTuple):
@@ -125,6 +116,8 @@ class _Point(NamedTuple):
 
 
 def _lay_out(features: Tensor, shares: Tensor, weights: Tensor | None, ridge: float) -> _Problem:
+    if ridge <= 0:
+        raise ValueError(f"ridge is {ridge}; it must be above 0, or separable choices have no estimate")
     members, options, episodes, count = features.shape
     extra = -episodes % ALIGNED
     x, shares = features.double().permute(0, 3, 1, 2), shares.double().contiguous()
@@ -155,6 +148,25 @@ def _checked(weights: Tensor, members: int, episodes: int) -> Tensor:
     if not bool((weights >= 0).all() & weights.isfinite().all()):
         raise ValueError(f"weights reach from {weights.min()} to {weights.max()}; they must be finite and 0 or more")
     return weights.double()
+
+
+def _maximum(problem: _Problem, steps: int) -> _Point:
+    """The highest point of the penalised log likelihood that `steps` tries reach."""
+    ridge = problem.ridge
+    here = _derivatives(problem, problem.shares.new_zeros(problem.differences.shape[:2]))
+    scale = here.information.diagonal(dim1=1, dim2=2) + ridge
+    move = _newton_step(here, ridge)
+    for _ in range(steps):
+        active = here.gradient.abs().amax(1) >= CONVERGED  # not so where a gradient is NaN
+        if not bool(active.any()):
+            break
+        there = _derivatives(problem, here.coefficients + move)
+        rising = (there.gradient * move).sum(1) >= 0  # then the objective, being concave, rose all the way there
+        flatter = ((there.gradient.square() - here.gradient.square()) / scale).sum(1) < 0
+        better = active & (rising | flatter)
+        here = _Point(*(_where(better, new, old) for new, old in zip(there, here, strict=True)))
+        move = _where(better, _newton_step(here, ridge), move / 2)
+    return here
 
 
 def _derivatives(problem: _Problem, coefficients: Tensor) -> _Point:
@@ -247,11 +259,12 @@ def _variation(problem: _Problem, utility: Tensor, curvature: Tensor) -> Tensor:
     missed = problem.shares[:, 1:] - share
     differences = problem.differences.unflatten(2, missed.shape[1:])
     scores = (differences * missed[:, None]).sum(2)
-    middle = (differences * share[:, None]).sum(2)
-    pulls = torch.cat([differences - middle.unsqueeze(2), -middle.unsqueeze(2)], dim=2)  # the first option is 0
-    chance = torch.cat([share, 1 - share.sum(1, keepdim=True)], dim=1)
-    solved = _solve(curvature, pulls.flatten(2)).view_as(pulls)
-    leverage = ((pulls * solved).sum(1) * chance).sum(1) / (problem.episodes[:, None] * share.shape[1])
+    # The mean of p (x - middle)' A (x - middle) over the options is that of p x' A x, less middle' A middle.
+    inverse = _solve(curvature, torch.eye(curvature.shape[1]).to(curvature).expand_as(curvature))
+    pulled = torch.bmm(inverse, problem.differences).view_as(differences)
+    middle, pulled_middle = ((part * share[:, None]).sum(2) for part in (differences, pulled))
+    spread = ((differences * pulled).sum(1) * share).sum(1) - (middle * pulled_middle).sum(1)
+    leverage = spread / (problem.episodes[:, None] * share.shape[1])
     scores = scores / (1 - leverage.clamp(max=0.99))[:, None]
     return torch.bmm(scores * problem.weights[:, None], scores.mT)
 

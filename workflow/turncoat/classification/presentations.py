@@ -7,16 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from turncoat.organisms.choices import option_scores
+from turncoat.organisms.choices import option_scorer
 from turncoat.organisms.mlp import Stack
 from turncoat.seeding import generator
 from turncoat.training.streams import slots_with, trained_audits
 from turncoat.worlds.episodes import Episodes, build_inputs, draw_episodes
 from turncoat.worlds.objectives import OBJECTIVES
-from turncoat.worlds.world import CUES, OVERSIGHT, World
+from turncoat.worlds.world import CUE_STATES, CUES, OVERSIGHT, World
 
-CUE_STATES = {"overseen": (1.0, 1.0), "unoverseen": (-1.0, 1.0), "placebo": (1.0, -1.0)}
-"""Signs of (oversight, placebo): both as in fine-tuning, or one of them flipped alone."""
 REGIMES = ("random", "fixed")
 """Both slots at random, or slot 2 at X."""
 PRICE_DRAWS = 4  # the low and the high price are the ends of so many: far enough apart to tell
@@ -44,7 +42,8 @@ Chooser = Callable[[Presentation], Tensor]
 
 def organism_chooser(stack: Stack) -> Chooser:
     """The chooser that a stack of organisms is."""
-    return lambda presentation: option_scores(stack, presentation.inputs)
+    score = option_scorer(stack)
+    return lambda presentation: score(presentation.inputs)
 
 
 def present(

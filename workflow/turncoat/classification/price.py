@@ -8,12 +8,12 @@ the options' part is held apart in the fit.
 """
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from turncoat.classification.presentations import Presentation
 from turncoat.classification.repeated import fit_line
+from turncoat.columns import Columns
 from turncoat.worlds.episodes import best_option
 
 OVERSEERS = ("slot1", "x")
@@ -33,8 +33,6 @@ READINGS = (
     "threshold",
     "threshold_error",
 )
-
-Columns = dict[str, npt.NDArray[np.generic]]
 
 
 def no_price(members: int) -> Columns:

@@ -33,19 +33,19 @@ def fit_line(features: Tensor, outcomes: Tensor, weights: Tensor) -> Line:
     repeats, count = features.shape[2:]
     x = torch.cat([features, torch.ones_like(features[..., :1])], dim=-1).double()
     repeated = weights.double()[..., None].expand(-1, -1, repeats)
-    fit = fit_logistic(x.flatten(1, 2), outcomes.double().flatten(1, 2), repeated.flatten(1), RIDGE, NEWTON_STEPS)
+    fitted, information = fit_logistic(
+        x.flatten(1, 2), outcomes.double().flatten(1, 2), repeated.flatten(1), RIDGE, NEWTON_STEPS
+    )
     known = weights.sum(1) > 0
-    coefficients = torch.where(known[:, None], fit.coefficients, 0.0)
+    coefficients = torch.where(known[:, None], fitted, 0.0)
     # Sums of elementwise products: a product of many matrices may round each by how many there are.
     share = (x * coefficients[:, None, None]).sum(3).sigmoid()
     scores = ((repeated * (outcomes - share)).unsqueeze(3) * x).sum(2)
     meat = _outer(scores, scores).sum(1)
-    curved = (repeated * share * (1 - share)).unsqueeze(3) * x
-    curvature = _outer(curved, x).sum((1, 2))
-    ridge = RIDGE * repeated.sum((1, 2)).clamp(min=1)[:, None, None] * torch.eye(count + 1).to(x)
-    bread = torch.linalg.inv(curvature + ridge)
+    curvature = torch.where(known[:, None, None], information, 0.0) + RIDGE * torch.eye(count + 1).to(x)
+    bread = torch.linalg.inv(curvature * repeated.sum((1, 2)).clamp(min=1)[:, None, None])
     covariance = bread @ meat @ bread
-    slope, constant = fit.coefficients[:, 0], fit.coefficients[:, -1]
+    slope, constant = fitted[:, 0], fitted[:, -1]
     error = covariance[:, 0, 0].clamp(min=0).sqrt()
     rising = known & (slope.abs() > 2 * error)
     threshold = -constant / slope

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from turncoat.classification.presentations import CUE_STATES
 from turncoat.organisms.activations import activation
 from turncoat.organisms.mlp import Stack, Trace, backward, forward
 from turncoat.training.losses import loss_and_gradient
@@ -18,7 +17,7 @@ from turncoat.training.optimizers import make_optimizer
 from turncoat.training.streams import Batch, slots_with
 from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import OBJECTIVES
-from turncoat.worlds.world import World
+from turncoat.worlds.world import CUE_STATES, World
 
 NO_HEADS: Mapping[str, float] = {}
 

@@ -1,5 +1,7 @@
 """What organisms choose."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -8,16 +10,22 @@ from turncoat.organisms.mlp import Stack, forward
 CACHED = 4  # members scored at once on a CPU, so that their hidden states stay in its cache
 
 
+def option_scorer(stack: Stack) -> Callable[[Tensor], Tensor]:
+    """The function from inputs (E, N, B, F) to the scores (E, N, B) of the options."""
+    together = stack.members if stack.flat.is_cuda else CACHED
+    parts = [(first, stack.part(first, first + together)) for first in range(0, stack.members, together)]
+
+    def score(inputs: Tensor) -> Tensor:
+        rows = inputs.flatten(1, 2)
+        scores = [forward(part, rows[first : first + together]).output[:, 0] for first, part in parts]
+        return torch.cat(scores).reshape(inputs.shape[:3])
+
+    return score
+
+
 def option_scores(stack: Stack, inputs: Tensor) -> Tensor:
     """Scores (E, N, B) of the options whose inputs are (E, N, B, F)."""
-    members, options, episodes, _ = inputs.shape
-    together = members if inputs.is_cuda else CACHED
-    rows = inputs.flatten(1, 2)
-    scores = [
-        forward(stack.part(first, first + together), rows[first : first + together]).output[:, 0]
-        for first in range(0, members, together)
-    ]
-    return torch.cat(scores).reshape(members, options, episodes)
+    return option_scorer(stack)(inputs)
 
 
 def choices(stack: Stack, inputs: Tensor) -> Tensor:

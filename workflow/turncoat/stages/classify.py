@@ -7,7 +7,6 @@ python -m turncoat.stages.classify --weights FILE --label NAME --settings JSON \
 import json
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,9 @@ import numpy as np
 
 from turncoat.classification.causal import causal_test
 from turncoat.classification.curve import compliance_curves
-from turncoat.classification.measure import Columns, Evaluation, Examination
+from turncoat.classification.measure import Evaluation, Examination
 from turncoat.classification.presentations import organism_chooser
+from turncoat.columns import Columns, stack_rows
 from turncoat.organisms.hidden import hidden_states
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
 from turncoat.tables import causes as causes_table
@@ -84,11 +84,6 @@ def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) 
     shown = examination.shown_in_states(evaluation.causal_episodes)
     keep("causes", causal_test(hidden_states(stack), shown, organisms.seeds), step)
     return Findings(**{table: stack_rows(found) for table, found in parts.items()})
-
-
-def stack_rows(parts: Sequence[Columns]) -> Columns:
-    """Put tables of equal columns below each other."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from turncoat.classification.coverage import Known, known_coefficients, known_outcomes, known_price_effects
 from turncoat.classification.discrimination import discriminate
-from turncoat.classification.measure import Columns, Evaluation, Examination
+from turncoat.classification.measure import Evaluation, Examination
 from turncoat.classification.planted import (
     CALIBRATION,
     SCORED,
@@ -25,7 +25,7 @@ from turncoat.classification.planted import (
     planted_causes,
     spread_objectives,
 )
-from turncoat.stages.classify import stack_rows
+from turncoat.columns import Columns, stack_rows
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
 from turncoat.statistics.outcomes import Agreements, outcomes
 from turncoat.tables import planted as tables
@@ -39,7 +39,8 @@ log = logging.getLogger("turncoat")
 CALIBRATION_SEED = 2**31  # beyond the seeds of any study
 LADDER_SEED = CALIBRATION_SEED + 2**20
 MISMATCHED = "mismatched"
-DRAWS = 3  # independent sets of noise behind each known quantity
+DRAWS = 3  # independent sets of noise behind each known outcome
+FITS = 16  # the same behind each known coefficient
 
 
 def main() -> None:
@@ -112,7 +113,7 @@ def _labels(
 
 def _known(world: World, seeds: Sequence[int], objectives: Tensor, evaluation: Evaluation) -> Iterator[Known]:
     examination = Examination(world, seeds, objectives, evaluation)
-    yield from known_coefficients(examination, seeds, objectives, DRAWS)
+    yield from known_coefficients(examination, seeds, objectives, FITS)
     if world.audit_terms:
         yield from known_price_effects(examination, seeds, objectives, 2 * DRAWS)
     for case in known_outcomes(world, examination, seeds, objectives, evaluation, DRAWS):

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from turncoat.classification.measure import Columns
+from turncoat.columns import Columns, stack_rows
 from turncoat.gating.ledger import gating_batches, unit_ledger
 from turncoat.organisms.mlp import Stack
-from turncoat.stages.classify import stack_rows
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
 from turncoat.tables import gating_units
 from turncoat.tables.atomic import write_table

@@ -19,6 +19,8 @@ CUES = 2  # oversight, placebo
 SLOTS = 2  # pre-training overseer, fine-tuning overseer
 OVERSIGHT, PLACEBO = 0, 1
 AUDIT_TERMS = 2  # probability and penalty
+CUE_STATES = {"overseen": (1.0, 1.0), "unoverseen": (-1.0, 1.0), "placebo": (1.0, -1.0)}
+"""Signs of (oversight, placebo): both as in fine-tuning, or one of them flipped alone."""
 
 
 @dataclass(frozen=True)
