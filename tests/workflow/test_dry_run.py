@@ -12,9 +12,9 @@ from turncoat.tables.collect import foreign_files, job_files
 LAST = {"aggregate": 1, "report": 1}
 DEFAULT_JOBS = {
     "pretrain": 7,
-    "finetune": 29,
-    "classify": 36,
-    "probe_gating": 29,
+    "finetune": 28,
+    "classify": 35,
+    "probe_gating": 28,
     "classify_planted": 1,
     "probe_defection": 1,
     **LAST,

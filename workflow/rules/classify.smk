@@ -48,6 +48,7 @@ rule classify_planted:
         "<study>/benchmarks/planted/planted.tsv"
     conda:
         "../../envs/turncoat.yaml"
+    priority: 1  # the longest job, and it waits for nothing
     threads: 1
     resources:
         mem_mb=1500,

@@ -74,7 +74,7 @@ class Planted(Section):
 class Gating(Section):
     """The ledger of activation, gradient and update."""
 
-    episodes: int = setting(512, "episodes per cue state that the ledger is taken on", "episodes", ge=2, le=1_000_000)
+    episodes: int = setting(256, "episodes per cue state that the ledger is taken on", "episodes", ge=2, le=1_000_000)
 
 
 class Statistics(Section):
@@ -130,7 +130,7 @@ def _default_arms() -> dict[str, Arm]:
         distances=[90],
         activations=["relu", "gelu", "leaky_relu"],
         optimizers=["sgd", "adam"],
-        steps=600,
+        steps=400,
         snapshots=3,
     )
     pretrained: list[Any] = ["internal", "corrigible", "conditional", "benign_conditional"]
@@ -138,7 +138,7 @@ def _default_arms() -> dict[str, Arm]:
         "main": Arm(starts=[*pretrained, "scratch", "scratch_exposed"], distances=[45, 90, 135]),
         "strategic": Arm(starts=["deceptive", "internal_strategic"], distances=[90]),
         "control": Arm(starts=["placebo_conditional"], distances=[90]),
-        "drift": Arm(starts=["internal", "corrigible"], distances=[0]),
+        "drift": Arm(starts=["internal"], distances=[0]),
         "gates": gates,
     }
 

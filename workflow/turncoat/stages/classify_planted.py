@@ -40,7 +40,7 @@ CALIBRATION_SEED = 2**31  # beyond the seeds of any study
 LADDER_SEED = CALIBRATION_SEED + 2**20
 MISMATCHED = "mismatched"
 DRAWS = 3  # independent sets of noise behind each known outcome
-FITS = 16  # the same behind each known coefficient
+FITS = 10  # the same behind each known coefficient
 
 
 def main() -> None:
