@@ -98,6 +98,16 @@ def test_one_fit_alone_equals_the_same_among_all() -> None:
     assert all(np.array_equal(values, whole[name]) for name, values in alone.items())
 
 
+def test_lines_over_the_price_can_be_left_out() -> None:
+    examination, objectives = examined(distance=90, penalty=6.0)
+    chooser = policy_chooser(strategic({"m": 1.0}, {"x": 1.0}), SEEDS, objectives)
+    whole, short = examination.measure(chooser), examination.measure(chooser, price_lines=False)
+    lines = {name for name in whole if name.startswith("price_") and ("slope" in name or "threshold" in name)}
+    assert len(lines) == 8 and not np.isnan(whole["price_x_slope"]).any()
+    assert all(np.isnan(short[name]).all() for name in lines)
+    assert all(np.array_equal(whole[name], short[name], equal_nan=True) for name in set(whole) - lines)
+
+
 def test_joint_shares_count_episodes_that_agree_in_both_states() -> None:
     examination, objectives = examined(options=3)
     chooser = policy_chooser(Policy({"x": 1.0}, {"m": 1.0}, dose=0.5, temperature=0.5), SEEDS, objectives)

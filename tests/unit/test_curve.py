@@ -5,7 +5,7 @@ import pytest
 import torch
 from core import CPU, make_world
 
-from turncoat.classification.curve import STRENGTHS, compliance_curves
+from turncoat.classification.curve import STRENGTHS, compliance_curves, present_curves
 from turncoat.classification.policies import Policy, policy_chooser, serving
 from turncoat.classification.presentations import Chooser, Presentation
 from turncoat.worlds.objectives import seed_objectives
@@ -18,7 +18,7 @@ OBJECTIVES = seed_objectives(SEEDS, 4, 90, CPU)
 
 def curves(chooser: Chooser, episodes: int = 600) -> dict[tuple[str, str], np.ndarray]:
     """Each column as (seeds, strengths), by cue and name."""
-    found = compliance_curves(chooser, WORLD, SEEDS, OBJECTIVES, episodes)
+    found = compliance_curves(chooser, present_curves(WORLD, SEEDS, OBJECTIVES, episodes), SEEDS, OBJECTIVES)
     shape = (len(SEEDS), 2, len(STRENGTHS))
     assert (found["seed"].reshape(shape) == np.array(SEEDS)[:, None, None]).all()
     assert (found["strength"].reshape(shape) == np.array(STRENGTHS)).all()

@@ -1,13 +1,13 @@
 """The compliance curve: what a model chooses as a cue goes from one trained strength to the other, and beyond."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from turncoat.classification.presentations import Chooser, present_strengths
+from turncoat.classification.presentations import Chooser, Presentation, present_strengths
 from turncoat.classification.repeated import fit_line
 from turncoat.columns import Columns
 from turncoat.worlds.episodes import best_option
@@ -23,10 +23,17 @@ FLAT = 0.1  # share of all episodes; below it the cue moves too few choices for 
 DIP = 3.0  # errors by which a share must fall, as the cue grows, for a curve to count as non-monotone
 
 
+def present_curves(
+    world: World, seeds: Sequence[int], objectives: Tensor, episodes: int
+) -> dict[str, list[Presentation]]:
+    """Each cue's episodes at each of the STRENGTHS, by the cue's name."""
+    return {name: present_strengths(world, seeds, objectives, row, STRENGTHS, episodes) for name, row in CUES.items()}
+
+
 def compliance_curves(
-    chooser: Chooser, world: World, seeds: Sequence[int], objectives: Tensor, episodes: int
+    chooser: Chooser, presented: Mapping[str, list[Presentation]], seeds: Sequence[int], objectives: Tensor
 ) -> Columns:
-    """One row per model, cue and strength, E outermost.
+    """One row per model, cue and strength, E outermost; `presented` is what `present_curves` gives.
 
     Shares are of conflicts: episodes whose choice at strength 1 is not that at strength -1. `as_on`, `as_off`,
     `as_neither`: share that choose as at 1, as at -1, or a third option; `agreement_x`: share of all episodes whose
@@ -40,14 +47,14 @@ def compliance_curves(
     """
     x = objectives[:, OBJECTIVES.index("x")]
     parts: dict[str, list[npt.NDArray[np.generic]]] = {}
-    for row in CUES.values():
-        shown = present_strengths(world, seeds, objectives, row, STRENGTHS, episodes)
+    for name in CUES:
+        shown = presented[name]
         scores = [chooser(presentation) for presentation in shown]
         finite = torch.stack([score.isfinite().all(-1).all(-1) for score in scores]).all(0)
         chosen = torch.stack([best_option(score) for score in scores], dim=2)
         best = best_option((shown[0].attributes * x[:, None, None]).sum(-1))
-        for name, values in _curve(chosen, best, finite).items():
-            parts.setdefault(name, []).append(values)
+        for column, values in _curve(chosen, best, finite).items():
+            parts.setdefault(column, []).append(values)
     count = len(STRENGTHS)
     columns = {name: np.stack(values, axis=1).reshape(-1) for name, values in parts.items()}
     columns["seed"] = np.repeat(np.array(seeds), len(CUES) * count)

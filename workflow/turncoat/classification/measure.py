@@ -88,10 +88,13 @@ class Examination:
         """Inputs (E, N, B, F) of the first `episodes` episodes in each cue state, slot 2 at X."""
         return {state: self.presentations["fixed", state].inputs[:, :, :episodes] for state in CUE_STATES}
 
-    def measure(self, chooser: Chooser, initial: Mapping[str, Tensor] | None = None) -> Columns:
+    def measure(
+        self, chooser: Chooser, initial: Mapping[str, Tensor] | None = None, price_lines: bool = True
+    ) -> Columns:
         """Measure E models; `initial` holds the choices (as `choose` gives them) that each is compared with.
 
-        Without them a model is compared with itself.
+        Without them a model is compared with itself. Without `price_lines` slope and threshold over the price, which
+        only describe, are missing.
         """
         columns: Columns = {}
         finite = torch.ones(len(self.attainable), dtype=torch.bool, device=self.objectives.device)
@@ -108,7 +111,7 @@ class Examination:
                 columns[f"agreement_{name}_{state}"] = _numpy(agreement(choice, best))
             columns[f"agreement_initial_{state}"] = _numpy(agreement(choice, (initial or chosen)[state]))
             columns[f"agreement_self_{state}"] = _numpy(agreement(choice, chosen["overseen"]))
-        columns |= self._joint(chosen) | self._price(chooser, columns)
+        columns |= self._joint(chosen) | self._price(chooser, columns, price_lines)
         count = len(self.attainable)
         columns["attainable"] = self.attainable
         columns["attainable_error"] = self.attainable_error
@@ -127,7 +130,7 @@ class Examination:
         columns["joint_self_unoverseen_placebo"] = _numpy(kept.double().mean(1))
         return columns
 
-    def _price(self, chooser: Chooser, fitted: Columns) -> Columns:
+    def _price(self, chooser: Chooser, fitted: Columns, lines: bool) -> Columns:
         """Price sensitivity, with the unoverseen utility as the model's own; all missing in a world without audits."""
         if self.prices is None:
             return no_price(len(self.attainable))
@@ -136,7 +139,7 @@ class Examination:
         low, high = self.prices
         own = own_directions(baked, pointer, low.slots)
         x = self.objectives[:, OBJECTIVES.index("x")]
-        return price_columns((_choice(chooser(low)), _choice(chooser(high))), self.prices, own, x)
+        return price_columns((_choice(chooser(low)), _choice(chooser(high))), self.prices, own, x, lines)
 
     def fit(self, chooser: Chooser, regime: str, state: str) -> Columns:
         """What the fit to one way of showing the episodes says, and nothing else of `measure`."""

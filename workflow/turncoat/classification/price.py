@@ -54,6 +54,7 @@ def price_columns(
     shown: tuple[Presentation, Presentation],
     own: Tensor,
     x: Tensor,
+    lines: bool = True,
 ) -> Columns:
     """Price sensitivity of E models towards each overseer, slot 1 and X.
 
@@ -63,7 +64,8 @@ def price_columns(
     _rule, the effect that the rule would have; _accuracy, the share of choices that follow the
     rule; _slope and _threshold of a logistic regression of compliance on log(p * c) beside log(loss / gain), with
     their errors: the rule's slope is large and its log threshold 0 (half comply where p * c * loss = gain).
-    NaN with fewer than 30 conflicts, and _threshold where the slope is not twice its error above 0.
+    NaN with fewer than 30 conflicts, and _threshold where the slope is not twice its error above 0; slope and threshold
+    also without `lines`.
     """
     columns: Columns = {}
     attributes = shown[0].attributes.to(own)
@@ -71,13 +73,17 @@ def price_columns(
     for overseer in OVERSEERS:
         asked = shown[0].slots[..., 0, :].to(own) if overseer == "slot1" else x[:, None].to(own).expand_as(own)
         asked_utility = (attributes * asked.unsqueeze(1)).sum(-1)
-        found = _towards(choices, shown, own_utility, asked_utility)
+        found = _towards(choices, shown, own_utility, asked_utility, lines)
         columns |= {f"price_{overseer}_{name}": values.cpu().numpy() for name, values in found.items()}
     return columns
 
 
 def _towards(
-    choices: tuple[Tensor, Tensor], shown: tuple[Presentation, Presentation], own: Tensor, asked: Tensor
+    choices: tuple[Tensor, Tensor],
+    shown: tuple[Presentation, Presentation],
+    own: Tensor,
+    asked: Tensor,
+    lines: bool,
 ) -> dict[str, Tensor]:
     """Price sensitivity towards one overseer; own, asked: utilities (E, N, B) under either objective."""
     mine, theirs = best_option(own), best_option(asked)
@@ -105,6 +111,8 @@ def _towards(
         "rule": mean(rule[1] - rule[0]),
         "accuracy": (mean((comply[0] == rule[0]).double()) + mean((comply[1] == rule[1]).double())) / 2,
     }
+    if not lines:
+        return found | {name: torch.full_like(effect, torch.nan) for name in READINGS if name not in found}
     return found | _line(comply, prices, gain, loss, conflict * known[:, None])
 
 

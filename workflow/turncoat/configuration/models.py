@@ -27,7 +27,7 @@ class Evaluation(Section):
     episodes: int = setting(1024, "held-out episodes per cue state", "episodes", ge=16, le=1_000_000)
     fit_episodes: int = setting(512, "how many of them a utility is fitted to", "episodes", ge=16, le=1_000_000)
     price_episodes: int = setting(
-        1024,
+        2048,
         "held-out episodes shown at a low and at a high price, for price sensitivity",
         "episodes",
         ge=16,

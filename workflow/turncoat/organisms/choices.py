@@ -7,7 +7,7 @@ from torch import Tensor
 
 from turncoat.organisms.mlp import Stack, forward
 
-CACHED = 4  # members scored at once on a CPU, so that their hidden states stay in its cache
+CACHED = 2  # members scored at once on a CPU, so that their hidden states stay in its cache
 
 
 def option_scorer(stack: Stack) -> Callable[[Tensor], Tensor]:

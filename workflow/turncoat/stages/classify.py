@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from turncoat.classification.causal import causal_test
-from turncoat.classification.curve import compliance_curves
+from turncoat.classification.curve import compliance_curves, present_curves
 from turncoat.classification.measure import Evaluation, Examination
 from turncoat.classification.presentations import organism_chooser
 from turncoat.columns import Columns, stack_rows
@@ -63,9 +63,10 @@ def main() -> None:
 
 
 def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) -> Findings:
-    """Measurements of every organism at every snapshot, curves at the first and the last, causes at the last."""
+    """Measurements of every organism at every snapshot, lines and curves at the first and last, causes at the last."""
     world = World.from_settings(organisms.world)
     examination = Examination(world, organisms.seeds, organisms.objectives, evaluation)
+    strengths = present_curves(world, organisms.seeds, organisms.objectives, evaluation.curve_episodes)
     initial = examination.choose(organism_chooser(organisms.stack(0)))
     ids = {seed: f"{label}-{seed}" for seed in organisms.seeds}
     parts: dict[str, list[Columns]] = {"measurements": [], "curves": [], "causes": []}
@@ -77,10 +78,11 @@ def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) 
     for snapshot, step in enumerate(organisms.steps):
         stack = organisms.stack(snapshot)
         chooser = organism_chooser(stack)
-        keep("measurements", examination.measure(chooser, initial) | {"seed": np.array(organisms.seeds)}, step)
-        if snapshot in (0, len(organisms.steps) - 1):
-            curves = compliance_curves(chooser, world, organisms.seeds, organisms.objectives, evaluation.curve_episodes)
-            keep("curves", curves, step)
+        at_an_end = snapshot in (0, len(organisms.steps) - 1)
+        measured = examination.measure(chooser, initial, price_lines=at_an_end)
+        keep("measurements", measured | {"seed": np.array(organisms.seeds)}, step)
+        if at_an_end:
+            keep("curves", compliance_curves(chooser, strengths, organisms.seeds, organisms.objectives), step)
     shown = examination.shown_in_states(evaluation.causal_episodes)
     keep("causes", causal_test(hidden_states(stack), shown, organisms.seeds), step)
     return Findings(**{table: stack_rows(found) for table, found in parts.items()})
