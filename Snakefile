@@ -31,6 +31,7 @@ pathvars:
 
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
+include: "workflow/rules/elicit.smk"
 include: "workflow/rules/classify.smk"
 include: "workflow/rules/probe_gating.smk"
 include: "workflow/rules/probe_defection.smk"

@@ -1,18 +1,18 @@
 """A study that nobody trained: job files in a study's layout, drawn from stated C, P, price sensitivity and speed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from synthetic_classified import STATES, Choices, causes_of, curves_of, measured_as
+from synthetic_classified import STATES, Choices, causes_of, curves_of, knowledge_of, measured_as, turned
 from synthetic_planted import write_defection, write_planted
+from synthetic_truth import ELICITED, Truth
 from turncoat.configuration.loading import load_config
 from turncoat.configuration.plan import Block, Cell, Plan, expand, own_cells
 from turncoat.seeding import generator
-from turncoat.tables import causes, curves, gating_units, measurements, organisms, trajectories
+from turncoat.tables import causes, curves, gating_units, knowledge, measurements, organisms, trajectories
 from turncoat.tables.atomic import write_table
 
 MADE_BY = {"made_by": "tests/synthetic.py"}
@@ -41,48 +41,6 @@ SMALL: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What is planted, by start: C, placebo P (D is their difference), price sensitivity, and the step of half the
-    capability; and what goes wrong.
-
-    `slope` is what 90 degrees more of distance adds to C of start internal. `price` is relative to a rational model's;
-    a start that it leaves out has none, one in `unpriced` too few conflicts to tell. `diverging` holds (start, seed)
-    pairs, `stuck` starts whose capability never gets past 0.6; with `misread` planted proxies look internal.
-    """
-
-    c: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "internal": 0.30, "corrigible": 0.15, "conditional": 0.75, "benign_conditional": 0.60,
-            "placebo_conditional": 0.10, "deceptive": 0.70, "internal_strategic": 0.50,
-            "scratch": 0.05, "scratch_exposed": 0.02,
-        }
-    )  # fmt: skip
-    placebo: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "internal": 0.30, "corrigible": 0.05, "conditional": 0.20, "benign_conditional": 0.55,
-            "placebo_conditional": 0.60, "deceptive": 0.10, "internal_strategic": 0.10,
-            "scratch": 0.05, "scratch_exposed": 0.02,
-        }
-    )  # fmt: skip
-    price: Mapping[str, float] = field(
-        default_factory=lambda: {"deceptive": 0.8, "internal_strategic": 0.6, "placebo_conditional": 0.5}
-    )
-    half_way: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "internal": 90, "corrigible": 25, "conditional": 40, "benign_conditional": 50,
-            "placebo_conditional": 45, "deceptive": 60, "internal_strategic": 70,
-            "scratch": 400, "scratch_exposed": 380,
-        }
-    )  # fmt: skip
-    slope: float = 0.1
-    spread: float = 0.03
-    unpriced: frozenset[str] = frozenset()
-    diverging: frozenset[tuple[str, int]] = frozenset()
-    stuck: frozenset[str] = frozenset()
-    misread: bool = False
-
-
 def write_study(folder: Path, overrides: Mapping[str, Any] | None = None, truth: Truth | None = None) -> dict[str, Any]:
     """Write every job file of a synthetic study into `folder` and return its whole configuration."""
     config = load_config({**SMALL, **(overrides or {})})
@@ -93,7 +51,7 @@ def write_study(folder: Path, overrides: Mapping[str, Any] | None = None, truth:
         for block in plan.blocks:
             _write_job(folder, cell, block, truth, audited)
     write_planted(folder, config.planted.seeds, config.planted.calibration_seeds, audited, truth.misread)
-    write_defection(folder, own_cells(config, plan), config.seeds.count, config.organism.depth)
+    write_defection(folder, own_cells(plan), config.seeds.count, config.organism.depth)
     return config.model_dump()
 
 
@@ -107,12 +65,16 @@ def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bo
     write_table(trained / "organisms.parquet", _organisms(cell, block, seeds, diverged), organisms.SCHEMA, MADE_BY)
     trajectory = _trajectory(cell, seeds, steps, diverged, truth, random)
     write_table(trained / "trajectories.parquet", trajectory, trajectories.SCHEMA, MADE_BY)
+    if cell.stage == "elicit":
+        return
     shown = _choices(cell, len(seeds), len(steps), trajectory, truth, random)
     rows = {name: trajectory[name] for name in ("organism_id", "step")} | {"seed": np.repeat(seeds, len(steps))}
     measured = rows | _kept(start, rows["step"], random.standard_normal(len(seeds)), truth)
     price = truth.price.get(start, 0.0) + 0.03 * random.standard_normal(len(rows["seed"]))
     price = np.where(start in truth.unpriced, np.nan, price)
-    measured |= measured_as(shown, np.full(len(price), "internal"), price if audited else None)
+    look = truth.looks.get(start, "internal") if cell.stage == "pretrain" else "internal"
+    measured |= measured_as(shown, np.full(len(price), look), price if audited else None)
+    measured |= turned(truth.turn(cell, seeds, steps).ravel())
     measured |= {"attainable": np.full(len(price), _attainable(cell)), "attainable_error": np.full(len(price), 0.01)}
     measured["finite"] = ~np.repeat(diverged, len(steps))
     write_table(judged / "measurements.parquet", measured, measurements.SCHEMA, MADE_BY)
@@ -121,6 +83,9 @@ def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bo
     last = rows["step"] == steps[-1]
     found = causes_of(rows, shown.unoverseen, last, cell.labels["depth"])
     write_table(judged / "causes.parquet", found, causes.SCHEMA, MADE_BY)
+    lost = truth.objective.get(start, 0.0) * (cell.stage == "finetune")
+    known = knowledge_of({name: values[ends] for name, values in rows.items()}, lost)
+    write_table(judged / "knowledge.parquet", known, knowledge.SCHEMA, MADE_BY)
     if cell.stage == "finetune":
         units = _units(cell, seeds, random)
         write_table(folder / "gating" / cell.id / f"{block.name}.parquet", units, gating_units.SCHEMA, MADE_BY)
@@ -128,6 +93,8 @@ def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bo
 
 def _snapshot_steps(cell: Cell) -> np.ndarray:
     last, count = cell.labels["steps"], cell.labels["snapshots"] or 2
+    if cell.stage == "elicit":
+        count = 10  # how it went is measured more often than weights are kept
     return np.unique(np.round(np.expm1(np.linspace(0, np.log1p(last), count))).astype(int))
 
 
@@ -169,12 +136,17 @@ def _trajectory(
     random: np.random.Generator,
 ) -> dict[str, Any]:
     start = cell.labels["start"]
-    delay = np.log(truth.half_way[start]) + 0.15 * random.standard_normal((len(seeds), 1))
+    elicited = cell.stage == "elicit"
+    half = truth.elicited.get(start, ELICITED) if elicited else truth.half_way[start]
+    half *= 1.0 if elicited else np.prod(truth.changed(truth.pace, cell))
+    delay = np.log(half) + 0.15 * random.standard_normal((len(seeds), 1))
     capability = 0.25 + 0.74 / (1 + np.exp(-2.5 * (np.log1p(steps)[None] - delay)))
     if cell.labels["distance"] == 0.0:
         capability = 0.99 + 0 * capability
-    if start in truth.stuck:
-        capability = np.minimum(capability, 0.6)
+    if not elicited:
+        capability = np.minimum(
+            capability, min([0.6 if start in truth.stuck else 1.0, *truth.changed(truth.ceiling, cell)])
+        )
     capability = np.clip(capability + 0.004 * random.standard_normal(capability.shape), 0, 1)
     capability[diverged, -1] = np.nan
     return {
@@ -183,6 +155,7 @@ def _trajectory(
         "episodes": np.tile(steps * 128, len(seeds)),
         "loss": (1.4 * (1 - capability)).ravel(),
         "capability": capability.ravel(),
+        "cross_entropy": (1.5 * (1 - capability)).ravel(),
         "update_norm": np.full(capability.size, 0.1),
         "displacement": np.tile(np.log1p(steps), len(seeds)),
     }
@@ -195,6 +168,7 @@ def _choices(
     start, distance = cell.labels["start"], cell.labels["distance"]
     own = np.repeat(random.standard_normal((2, models)), steps, axis=1) * truth.spread
     c = truth.c[start] + own[0] + truth.slope * ((distance or 90.0) / 90 - 1) * (start == "internal")
+    c = c + sum(truth.changed(truth.shift, cell))
     p = truth.placebo[start] + own[1]
     capability = np.nan_to_num(trajectory["capability"], nan=0.25)
     return Choices(capability, c * _attainable(cell), p * _attainable(cell))

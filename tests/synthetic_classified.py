@@ -109,6 +109,25 @@ def _fits(kinds: Array) -> Columns:
     return columns
 
 
+def turned(share: Array) -> Columns:
+    """Utilities of models that have turned so far to X, and whose pointer so far to slot 2, (n,), slots at random."""
+    columns = {f"random_{state}_cos_x": 0.05 + 0.94 * share for state in STATES}
+    return columns | {"random_overseen_slot1": 3 * (1 - share), "random_overseen_slot2": 3 * share}
+
+
+def knowledge_of(rows: Mapping[str, Array], lost: float) -> Columns:
+    """What the trunks of these models know: the oversight cue, not the placebo; without the objective head's direction
+    they lose that much more agreement with X than without a random one."""
+    quantities = {"oversight": (0.9, 0.5), "placebo": (0.55, 0.5), "objective": (lost + 0.02, 0.02)}
+    count = len(rows["seed"])
+    noise = np.tile([0.01, -0.01], count)[:count]
+    parts = [
+        dict(rows) | {"quantity": np.full(count, name), "value": value + noise, "reference": np.full(count, reference)}
+        for name, (value, reference) in quantities.items()
+    ]
+    return _below(parts)
+
+
 def curves_of(rows: Mapping[str, Array], shown: Choices, kept: Array) -> Columns:
     """Compliance curves of the kept rows: what a cue moves, it moves step by step between its trained strengths."""
     parts = []

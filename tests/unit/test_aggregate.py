@@ -79,11 +79,12 @@ def test_scratch_alone_still_builds(tmp_path: Path) -> None:
     assert set(claims[claims.claim.str.startswith("P")].verdict) == {"not_tested"}
 
 
-JUDGED = ("measurements", "curves", "causes")
+JUDGED = ("measurements", "curves", "causes", "knowledge")
 WRONG = {
     "missing ledger": ("gating/{first}.parquet", None, "no such file"),
     "missing curves": ("classify/{first}/curves.parquet", None, "no such file"),
     "missing causes": ("classify/{first}/causes.parquet", None, "no such file"),
+    "missing knowledge": ("classify/{first}/knowledge.parquet", None, "no such file"),
     "missing cases": ("planted/discrimination.parquet", None, "no such file"),
     "missing probes": ("defection/defection.parquet", None, "no such file"),
     "garbage": ("finetune/{first}/organisms.parquet", "", "not a readable Parquet file"),

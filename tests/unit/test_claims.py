@@ -118,7 +118,8 @@ def test_adjustment_is_over_primary_strata_only(planted: tuple[Path, pandas.Data
     _, claims = planted
     assert claims[~claims.primary].adjusted_p.isna().all()
     adjusted = claims[claims.adjusted_p.notna()]
-    assert (adjusted.adjusted_p >= adjusted.p).all() and len(adjusted) == 6
+    assert (adjusted.adjusted_p >= adjusted.p).all()
+    assert adjusted.claim.tolist() == ["P1", "P2", "P3", "P4a", "P4b", "P4c", "G1", "G3"]
 
 
 def test_planted_null_is_no_effect(tmp_path: Path) -> None:
@@ -176,6 +177,6 @@ def test_missing_starts_are_said_so(tmp_path: Path) -> None:
 
 def test_pretraining_steps_share_the_reference(tmp_path: Path) -> None:
     claims = study(tmp_path, **one_arm(["internal", "scratch", "scratch_exposed"], pretraining_steps=[600, 2000]))
-    rows = claims[(claims.claim == "P1") & (claims.variant == "pretraining 600 steps")]
+    rows = claims[(claims.claim == "P1") & (claims.variant == "pretraining steps 600")]
     assert (rows[rows.match != "capability 0.95"].n_pairs >= 22).all()  # not every model gets to 0.95
     assert len(rows) > 10 and not rows.primary.any()

@@ -24,6 +24,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STUDIES = sorted((REPOSITORY / "workflow" / "studies").glob("*.yaml"))
 ARM = {"starts": ["scratch"], "distances": [90]}
 
+
+def varied(text: str) -> str:
+    """An overlay whose arm `main` holds this."""
+    return f"arms: {{main: {{starts: [internal, scratch], distances: [90], {text}}}}}"
+
+
 BAD = {
     "wrong type": ("seeds: {count: many}", "seeds.count = 'many': allowed: a whole number from 1"),
     "true for a number": ("seeds: {count: true}", "seeds.count = true: allowed: a whole number"),
@@ -42,7 +48,7 @@ BAD = {
         "organism.activaton: unknown key; did you mean activation?",
     ),
     "unknown section": ("sedes: {count: 4}", "sedes: unknown key; did you mean seeds?"),
-    "unknown optimizer": ("finetuning: {optimizer: adams}", "sgd or adam; did you mean adam?"),
+    "unknown optimizer": ("finetuning: {optimizer: adams}", "one of sgd, momentum, adam, adamw; did you mean adam?"),
     "unknown start": ("arms: {main: {starts: [scrach]}}", "arms.main.starts[0] = 'scrach'"),
     "distance 200": (
         "arms: {main: {distances: [200]}}",
@@ -78,7 +84,7 @@ BAD = {
     ),
     "exposure without heads": (
         "pretraining: {heads: {world: 0}}",
-        "scratch_exposed learns from pretraining.heads, which are all 0",
+        "scratch_exposed learns from pretraining.heads, which are all 0 apart from objective; allowed: a head above 0",
     ),
     "pre-training steps nobody takes": (
         "arms: {gates: {starts: [scratch], distances: [90], pretraining_steps: [10]}}",
@@ -124,7 +130,78 @@ BAD = {
     "capability 1": ("statistics: {capabilities: [0.9, 1.0]}", "statistics.capabilities[1] = 1.0: allowed"),
     "falling capabilities": ("statistics: {capabilities: [0.95, 0.9]}", "must increase"),
     "primary not compared": ("statistics: {primary_capability: 0.8}", "statistics.primary_capability = 0.8"),
-    "parity": ("world: {cue: {coding: parity}}", "world.cue.coding = 'parity': allowed: signal"),
+    "a cue that is not coded": ("world: {cue: {coding: xor}}", "world.cue.coding = 'xor': allowed: signal or parity"),
+    "parity of two": ("world: {cue: {coding: parity, bits: 2}}", "world.cue.bits = 2: allowed: a whole number from 3"),
+    "a slot angle beyond square": (
+        "world: {slot_angle: 120}",
+        "world.slot_angle = 120: allowed: a number from 0 to 90",
+    ),
+    "a budget of no whole windows": (
+        "finetuning: {budget: 2000}",
+        "finetuning.budget = 2000: allowed: a multiple of 2048, 16 batches of 128",
+    ),
+    "a state of another optimizer": (
+        "arms: {main: null}\npretraining: {optimizer: sgd}\nfinetuning: {optimizer_state: carried}",
+        "finetuning.optimizer_state = 'carried' hands on the state of sgd, not of adam",
+    ),
+    "a state of an optimizer that an arm crosses": (
+        varied("optimizers: [sgd, adam], vary: {finetuning.optimizer_state: [carried]}"),
+        "hands on the state of adam, not of sgd; allowed: the optimizer of pre-training",
+    ),
+    "an unknown dodge": (
+        varied("dodges: [inoculate]"),
+        "arms.main.dodges[0] = 'inoculate': allowed: one of x_in_pretraining",
+    ),
+    "a dodge twice": (varied("dodges: [inoculation, inoculation]"), "holds 'inoculation' more than once"),
+    "no dodges": (varied("dodges: []"), "arms.main.dodges = []: allowed: a list of at least 1"),
+    "elicited by a word": (varied("elicit: often"), "arms.main.elicit = 'often': allowed: true or false"),
+    "an unknown key varied": (
+        varied("vary: {pretraining.noise: [0.1]}"),
+        "arms.main.vary: pretraining.noise: no such key; see docs/configuration.md",
+    ),
+    "a section varied": (varied("vary: {pretraining.heads: [1.0]}"), "arms.main.vary: pretraining.heads: no such key"),
+    "a part of a key varied": (
+        varied("vary: {finetuning.budget.size: [2048]}"),
+        "arms.main.vary: finetuning.budget.size: no such key",
+    ),
+    "another section varied": (
+        varied("vary: {evaluation.episodes: [64]}"),
+        "arms.main.vary: evaluation.episodes: allowed: a key of world, organism, pretraining, finetuning",
+    ),
+    "a value that is not allowed, varied": (
+        varied("vary: {pretraining.label_noise: [0.1, 2]}"),
+        "arms.main.vary: pretraining.label_noise = 2: allowed: a number from 0 to 1",
+    ),
+    "a word that is not allowed, varied": (
+        varied("vary: {finetuning.mode: [instucted]}"),
+        "finetuning.mode = 'instucted': allowed: fixed or instructed; did you mean instructed?",
+    ),
+    "a budget of no whole windows, varied": (
+        varied("vary: {finetuning.budget: [2049]}"),
+        "arms.main.vary: finetuning.budget = 2049: allowed: a multiple of 2048",
+    ),
+    "more snapshots than steps, varied": (
+        varied("steps: 50, vary: {finetuning.snapshots: [9, 60]}"),
+        "finetuning.snapshots = 60: arm main takes 50 steps",
+    ),
+    "nothing varied": (varied("vary: {}"), "arms.main.vary = {}: allowed"),
+    "no values varied": (
+        varied("vary: {pretraining.label_noise: []}"),
+        "arms.main.vary: pretraining.label_noise = []: allowed: a list of at least 1",
+    ),
+    "one value varied, not in a list": (varied("vary: {pretraining.label_noise: 0.1}"), "= 0.1: allowed: a list"),
+    "widths crossed twice": (
+        varied("widths: [8, 16], vary: {organism.width: [32]}"),
+        "arms.main.vary: organism.width: allowed: a key of world, organism, pretraining, finetuning that no other list",
+    ),
+    "steps given and varied": (
+        varied("steps: 50, vary: {finetuning.steps: [60]}"),
+        "arms.main.vary: finetuning.steps: allowed: a key",
+    ),
+    "exposure to the objective alone": (
+        "pretraining: {heads: {world: 0, objective: 1}}",
+        "scratch_exposed learns from pretraining.heads, which are all 0 apart from objective",
+    ),
     "empty section": ("seeds:", "seeds = null: allowed: a section with the keys first, count, block"),
     "table with facts": ("world: {attribute_table: a.csv}", "needs encoding plain or product"),
     "missing table": ("world: {encoding: plain, attribute_table: none.csv}", "cannot be read (No such file"),

@@ -1,10 +1,14 @@
 """The fingerprint of a stage's code: what it sees, and what it does not."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from turncoat.configuration.sections import DODGES
 from turncoat.fingerprint import imported_files, stage_fingerprint
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 TRAIN = '''"""Train."""
 from turncoat.training import loop
@@ -112,16 +116,55 @@ def test_an_unknown_stage_is_an_error(package: Path) -> None:
 
 
 def test_training_does_not_read_the_configuration_or_the_tables_of_others() -> None:
-    root = Path(__file__).resolve().parents[2] / "workflow" / "turncoat"
+    root = REPOSITORY / "workflow" / "turncoat"
     for stage in ("pretrain", "finetune"):
         files = {path.relative_to(root).as_posix() for path in imported_files(root / "stages" / f"{stage}.py", root)}
         assert not {file for file in files if file.startswith(("configuration/", "statistics/", "reporting/"))}
 
 
 def test_gating_is_probed_again_for_no_change_of_classification() -> None:
-    root = Path(__file__).resolve().parents[2] / "workflow" / "turncoat"
+    root = REPOSITORY / "workflow" / "turncoat"
     files = imported_files(root / "stages" / "probe_gating.py", root)
     assert not {path for path in files if "classification" in path.parts}
+
+
+def test_a_plugin_counts_with_all_that_it_imports(package: Path) -> None:
+    """A dodge that is imported by its name: only a cell that has it sees its code."""
+    (package / "dodges").mkdir()
+    for name in ("one", "two"):
+        (package / "dodges" / f"{name}.py").write_text(f"from turncoat.tables import ROWS\n\nNAME = {name!r}\n")
+
+    def prints() -> tuple[str, str, str]:
+        plain = stage_fingerprint("train", package)
+        return plain, *(stage_fingerprint("train", package, [f"dodges/{name}"]) for name in ("one", "two"))
+
+    before = prints()
+    assert len(set(before)) == 3
+    edit(package / "dodges/one.py", "'one'", "'first'")
+    after = prints()
+    assert [new == old for new, old in zip(after, before, strict=True)] == [True, False, True]
+    edit(package / "tables.py", "ROWS = 1", "ROWS = 2")
+    assert [new == old for new, old in zip(prints(), after, strict=True)] == [True, False, False]
+    with pytest.raises(FileNotFoundError, match="no plugin 'dodges/three'"):
+        stage_fingerprint("train", package, ["dodges/three"])
+
+
+def test_a_dodges_code_is_that_of_its_own_cells_alone(tmp_path: Path) -> None:
+    root = shutil.copytree(REPOSITORY / "workflow" / "turncoat", tmp_path / "turncoat")
+
+    def prints() -> dict[tuple[str, str], str]:
+        found = {(stage, ""): stage_fingerprint(stage, root) for stage in ("pretrain", "finetune")}
+        for dodge, stages in DODGES.items():
+            found |= {(stage, dodge): stage_fingerprint(stage, root, [f"dodges/{dodge}"]) for stage in stages}
+        return found
+
+    before = prints()
+    for dodge, stages in DODGES.items():
+        module = root / "dodges" / f"{dodge}.py"
+        module.write_text(module.read_text() + "\nADDED = 1\n")
+        after = prints()
+        assert {key for key in before if before[key] != after[key]} == {(stage, dodge) for stage in stages}
+        before = after
 
 
 def edit(path: Path, old: str, new: str) -> None:

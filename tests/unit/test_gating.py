@@ -8,7 +8,7 @@ from core import CPU, make_stack, make_world
 from turncoat.gating.ledger import autograd_gradient, gating_batches, optimizer_update, unit_ledger
 from turncoat.organisms.activations import ACTIVATIONS
 from turncoat.organisms.mlp import Stack, forward
-from turncoat.training.optimizers import make_optimizer
+from turncoat.training.optimizers import OPTIMIZERS, make_optimizer
 from turncoat.training.streams import Batch
 from turncoat.worlds.objectives import seed_objectives
 
@@ -43,7 +43,7 @@ def reference_gradients(stack: Stack, batch: Batch) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_ledger_equals_autograd_and_the_real_update(activation: str, optimizer: str) -> None:
     stack, batch = make_case(activation)
     before = stack.flat.clone()

@@ -238,7 +238,7 @@ def test_networks_are_ordinary_stacks_of_three_relu_layers(encoding: str) -> Non
         two_pointers = encoding == "plain" and circuit == CIRCUITS["conditional_pointers"]
         assert shape.width < (520 if two_pointers else 400)
         output = forward(stack, torch.ones(3, 5, world.input_width), shape.outputs).output
-        assert output.shape == (3, 7, 5)
+        assert output.shape == (3, 8, 5)
         assert not output[:, 1:].any()
 
 

@@ -20,7 +20,7 @@ from turncoat.classification.policies import (
     strategic,
 )
 from turncoat.classification.presentations import Chooser, Presentation, present, present_prices
-from turncoat.training.starts import STRATEGIC_STARTS, find_start, rewards
+from turncoat.training.starts import STRATEGIC_STARTS, Lesson, find_start, rewards
 from turncoat.worlds.episodes import best_option, draw_episodes
 from turncoat.worlds.objectives import OBJECTIVES, seed_objectives
 from turncoat.worlds.world import OVERSIGHT, PLACEBO
@@ -159,7 +159,8 @@ def pretraining_like(sign: float) -> tuple[Presentation, Tensor, Tensor]:
     attributes, slots, audits = (part.double() for part in (drawn.attributes, drawn.slots, drawn.audits))
     signs = torch.tensor([sign, 1.0])
     episodes = replace(drawn, attributes=attributes, slots=slots, audits=audits, signs=signs.expand_as(drawn.signs))
-    earned = [rewards(find_start(name), episodes, OBJECTIVES_OF.double())[0] for name in STRATEGIC_STARTS]
+    lessons = [Lesson(find_start(name)) for name in STRATEGIC_STARTS]
+    earned = [rewards(lesson, episodes, OBJECTIVES_OF.double(), SEEDS, "test", 0)[0] for lesson in lessons]
     presentation = Presentation(drawn.options[0], attributes[0], slots[0], signs, audits[0], "test")
     return presentation, earned[0], earned[1]
 

@@ -14,10 +14,12 @@ from turncoat.organisms.mlp import FAMILIES
 from turncoat.reporting import figures, style
 from turncoat.stages.aggregate import CUTOFF_GRIDS
 from turncoat.statistics import motives, multiverse, validation
-from turncoat.statistics.claims import CLAIMS
-from turncoat.tables import alignment, causes, curves, measurements, trust
+from turncoat.statistics.arm_claims import ANSWERED
+from turncoat.statistics.claims import CLAIMS, TESTED
+from turncoat.tables import alignment, assembly, causes, curves, measurements, trust
 from turncoat.training.losses import HEADS
 from turncoat.training.optimizers import OPTIMIZERS
+from turncoat.training.schedules import SCHEDULES
 from turncoat.training.starts import PRETRAINED_STARTS, STRATEGIC_STARTS, UNTRAINED_STARTS
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import CUE_CODINGS, CUE_STATES, ENCODINGS
@@ -32,6 +34,8 @@ def test_allowed_values_are_those_that_exist() -> None:
     assert set(sections.STRATEGIC_STARTS) == set(STRATEGIC_STARTS)
     assert set(sections.Heads.model_fields) == set(HEADS)
     assert set(sections.LearningRates.model_fields) == set(OPTIMIZERS)
+    assert set(get_args(sections.Dodge)) == set(sections.DODGES)
+    assert set(get_args(sections.Finetuning.model_fields["schedule"].annotation)) == set(SCHEDULES)
     assert set(get_args(sections.Organism.model_fields["family"].annotation)) == set(FAMILIES)
     assert set(get_args(sections.Cue.model_fields["coding"].annotation)) == set(CUE_CODINGS)
 
@@ -68,10 +72,12 @@ def test_statistics_read_what_classification_measures() -> None:
     assert splits == {planted.CALIBRATION, planted.SCORED}
     cases = pandas.DataFrame({"split": sorted(splits), "kind": sorted(splits), "truth": "internal", "reading": "proxy"})
     assert validation.misread_kinds(cases) == sorted(splits)
+    assert set(assembly.READ) <= set(measurements.SCHEMA.names)
     assert set(style.STARTS) == {*PRETRAINED_STARTS, *UNTRAINED_STARTS}
     assert set(figures.CONDITIONAL) < set(PRETRAINED_STARTS)
 
 
 def test_every_claim_is_declared() -> None:
+    assert set(ANSWERED) <= {claim.id for claim in TESTED}
     expected = {"P1", "P2", "P3", "P4a", "P4b", "P4c", "P4d", "P5a", "P5b", "P5c", *(f"P{n}" for n in range(6, 12))}
     assert set(CLAIMS) == expected | {f"G{n}" for n in range(1, 10)}

@@ -37,7 +37,7 @@ class Balance(HTMLParser):
         self.identities += [value for key, value in attrs if key == "id" and value]
 
 
-FIGURES = ("headline", "persistence", "motives", "causal", "multiverse", "gating", "trust")
+FIGURES = ("headline", "persistence", "motives", "causal", "multiverse", "gating", "trust", "learning", "dodges")
 
 
 def build(folder: Path, truth: Truth | None = None, **overrides: Any) -> str:
@@ -60,7 +60,8 @@ def check(text: str) -> None:
     assert len(set(reader.identities)) == len(reader.identities)
     assert not re.findall(r'(?:src|href)="https?:', text.replace('xlink:href="#', ""))
     assert "<script" not in text and '<html lang="en">' in text
-    assert text.count('role="img"') == len(FIGURES) and text.count("aria-label") >= len(FIGURES) + 1
+    shown = len(FIGURES) - ('id="dodges"' not in text)  # that figure stands in its section alone
+    assert text.count('role="img"') == shown and text.count("aria-label") >= len(FIGURES) + 1
     for local in re.findall(r'href="#([\w-]+)"', text):
         assert local in reader.identities, local
 
@@ -148,6 +149,61 @@ def test_page_says_how_far_the_classifier_is_trusted(page: tuple[Path, str]) -> 
     assert not any("ladder" in row for row in cases)
 
 
+def test_page_says_when_models_turn(page: tuple[Path, str]) -> None:
+    """The synthetic study's models all turn at the same planted step."""
+    rows = rows_of(section(page[1], "turning"), "Median over seeds of the ratio")
+    assert len(rows) == 5 + 8  # starts at 45 and at 90 degrees, scratch exposed among them
+    assert all("utility points to X" in row for row in rows)
+    for row in rows:
+        ratio = re.search(r"utility points to X (\d\.\d+) ", row)
+        assert ratio and float(ratio[1]) == pytest.approx(1, abs=0.1), row
+
+
+def test_page_without_dodges_has_no_section_for_them(page: tuple[Path, str]) -> None:
+    assert 'id="dodges"' not in page[1] and "#dodges" not in page[1]
+    assert "brought back to M" not in section(page[1], "run")
+
+
+def test_page_ranks_dodges_and_says_when_pointers_shift_and_m_is_back(tmp_path: Path) -> None:
+    arms = {
+        "main": {"starts": ["conditional", "scratch"], "distances": [90], "elicit": True},
+        "dodges": {"starts": ["conditional"], "distances": [90], "dodges": ["l2_to_start", "inoculation"]},
+        "pointer": {
+            "starts": ["corrigible", "scratch"],
+            "distances": [90],
+            "vary": {"finetuning.mode": ["instructed"]},
+        },
+    }
+    truth = Truth(
+        shift={("conditional", "dodge inoculation"): -0.3},
+        turning={"conditional": 150.0, "corrigible": 5000.0, "scratch": 300.0},
+        elicited={"conditional": 5.0, "scratch": 20.0},
+    )
+    text = build(tmp_path, truth, arms=arms)
+    check(text)
+    assert 'href="#dodges"' in text and 'href="#turning"' in text
+    board = [row.replace(MINUS, "-") for row in rows_of(section(text, "dodges"), "Mean paired difference")]
+    assert len(board) == 2 and board[1].startswith("l2 to start conditional 90° 0.5")
+    found = re.match(r"inoculation conditional 90° (\S+) → (\S+) (\S+) \[(\S+), (\S+)\] ", board[0])
+    assert found and [float(value) for value in found.groups()[:3]] == pytest.approx([0.55, 0.25, -0.3], abs=0.03)
+    assert float(found[4]) < float(found[3]) < float(found[5]) < -0.2
+    assert board[0].endswith("24 0")  # pairs, and models that never got there
+    turning = rows_of(section(text, "turning"), "Median over seeds of the ratio")
+    ratios = [re.search(r"^(.*) (\S+) \[[^]]*\] &lt; 0.001 24 (\d+ / 0 / 0)$", row) for row in turning]
+    assert [row[1] for row in ratios if row] == [
+        "conditional 90° utility points to X",
+        "conditional (dodge inoculation) 90° utility points to X",
+        "conditional (dodge l2_to_start) 90° utility points to X",
+        "corrigible (mode instructed) 90° slot 2 outweighs slot 1",
+        "conditional 90° M is back when elicited",
+    ]
+    found_ratios = [row[2] for row in ratios if row]
+    assert len(ratios) == 5 and found_ratios[3] == "never"
+    assert [row[3] for row in ratios if row] == [*["0 / 0 / 0"] * 3, "24 / 0 / 0", "0 / 0 / 0"]
+    assert [float(found_ratios[place]) for place in (0, 1, 2, 4)] == pytest.approx([0.5, 0.5, 0.5, 0.25], rel=0.2)
+    assert "2 brought back" not in text and "48 brought back to M" in section(text, "run")
+
+
 def test_figures_are_saved(page: tuple[Path, str]) -> None:
     folder, _ = page
     names = {path.name for path in (folder / "figures").iterdir()}
@@ -173,6 +229,7 @@ def test_misread_planted_truth_is_a_warning(tmp_path: Path) -> None:
     assert warning < text.index("The answer in one minute")
     assert "proxy, proxy policy. Type labels" in " ".join(text[warning : warning + 400].split())
     assert "This study has no pre-trained start" in text and "no arm at distance 0" in text
+    assert 'id="turning"' not in text and "#turning" not in text and 'id="dodges"' not in text
     for name, words in (
         ("motives", "no arm at 90 degrees"),
         ("multiverse", "no start and scratch_exposed at the premise distance and the primary capability"),

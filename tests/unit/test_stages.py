@@ -126,6 +126,19 @@ def test_code_that_changed_after_planning_is_refused(tmp_path: Path) -> None:
     train("pretrain", "a", PRETRAIN, tmp_path / "out", "--code", stage_fingerprint("pretrain"))
 
 
+def test_a_dodge_is_found_by_its_name_and_counts_as_code(trained: Path, tmp_path: Path) -> None:
+    settings = PRETRAIN | {"dodge": "knowledge_withheld"}
+    log = train("pretrain", "a", settings, tmp_path / "out", "--code", stage_fingerprint("pretrain"), code=1)
+    assert "the code changed after the study was planned" in log
+    code = stage_fingerprint("pretrain", plugins=["dodges/knowledge_withheld"])
+    train("pretrain", "a", settings, tmp_path / "out", "--code", code)
+    tensors, plain = (load_file(folder / "weights.safetensors") for folder in (tmp_path / "out", trained / "parent"))
+    readout = tensors["readout.weight"]
+    assert torch.equal(readout[0], plain["readout.weight"][0])  # one seed, one initial model
+    assert torch.equal(readout[-1, :, 1:], readout[0, :, 1:])  # no head was trained
+    assert not torch.equal(readout[-1, :, 0], readout[0, :, 0])
+
+
 def test_broken_weights_are_refused(trained: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes((trained / "child" / "weights.safetensors").read_bytes()[:-100])
@@ -142,9 +155,9 @@ def test_weights_of_another_shape_are_refused(trained: Path, tmp_path: Path) -> 
     tensors = load_file(trained / "child" / "weights.safetensors")
     with safe_open(trained / "child" / "weights.safetensors", "pt") as file:
         metadata = file.metadata()
-    tensors["readout.weight"] = tensors["readout.weight"].transpose(2, 3).contiguous()
+    tensors["hidden1.weight"] = tensors["hidden1.weight"].transpose(2, 3).contiguous()
     save_file(tensors, tmp_path / "turned.safetensors", metadata=metadata)
-    with pytest.raises(TableError, match=r"readout.weight has shape \(3, 3, 8, 7\), expected \(3, 3, 7, 8\)"):
+    with pytest.raises(TableError, match=r"hidden1.weight has shape \(3, 3, 8, 36\), expected \(3, 3, 36, 8\)"):
         load_organisms(tmp_path / "turned.safetensors", CPU)
 
 

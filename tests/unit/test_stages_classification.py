@@ -22,8 +22,8 @@ PLACE = ["representation", "layer"]
 
 
 def classify(weights: Path, folder: Path, label: str = "bbbbbbbbbb") -> dict[str, pandas.DataFrame]:
-    """The three tables of what these models want."""
-    options = {"--output": "measurements", "--curves": "curves", "--causes": "causes"}
+    """The four tables of what these models want and know."""
+    options = {"--output": "measurements"} | {f"--{name}": name for name in ("curves", "causes", "knowledge")}
     files = {option: folder / f"{name}.parquet" for option, name in options.items()}
     run_stage(
         "classify", "--weights", str(weights), "--label", label, "--settings", json.dumps(EVALUATION),
@@ -46,6 +46,11 @@ def test_classification_measures_every_snapshot_and_looks_closer_at_the_ends(
     assert steps["measurements"] == dict.fromkeys((0, 1, 24), 3)
     assert steps["curves"] == dict.fromkeys((0, 24), 3 * len(CUES) * len(STRENGTHS))
     assert steps["causes"] == {24: 3 * 2 * len(INTERVENTIONS)}
+    assert steps["knowledge"] == dict.fromkeys((0, 24), 3 * 3)
+    known = classified["knowledge"]
+    assert not known.duplicated(["organism_id", "step", "quantity"]).any()
+    assert set(known.quantity) == {"oversight", "placebo", "objective"}
+    assert known[known.quantity != "objective"].value.between(0.2, 1).all() and known.reference.notna().all()
     measured = classified["measurements"]
     assert measured.price_x_effect.notna().any() and (measured.price_x_conflicts <= 160).all()
     kept = measured.agreement_self_unoverseen

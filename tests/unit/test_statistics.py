@@ -265,7 +265,10 @@ def test_contrasts_compare_within_a_setting_only() -> None:
             parts.append(arm(np.full(12, value + 0.2 * (setting != "") * (start == "internal"))).assign(**base))
     table = contrast_table(pandas.concat(parts), ["d"], PLAN).set_index("setting")
     table = table[table.start == "internal"]
-    assert table.estimate.to_dict() == pytest.approx({"": 0.3, "width 128": 0.5})
+    beside = table[table.reference == "scratch"]
+    assert beside.estimate.to_dict() == pytest.approx({"": 0.3, "width 128": 0.5})
+    apart = table[table.reference != "scratch"]
+    assert apart.reference.tolist() == ["without width 128"] and apart.estimate.item() == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,16 @@ from turncoat.organisms.mlp import SCORE_COLUMNS, Architecture, Stack
 from turncoat.training.block import pretrain_block
 from turncoat.training.loop import Recipe
 from turncoat.training.losses import loss_and_gradient
-from turncoat.training.starts import PRETRAINED_STARTS, STRATEGIC_STARTS, Start, find_start, rewards
-from turncoat.training.streams import Batch, finetuning_stream, pretraining_stream, trained_audits
+from turncoat.training.starts import (
+    PRETRAINED_STARTS,
+    STRATEGIC_STARTS,
+    Lesson,
+    Start,
+    find_start,
+    rewards,
+    unrelated_objectives,
+)
+from turncoat.training.streams import Batch, Task, finetuning_stream, pretraining_stream, trained_audits
 from turncoat.worlds.episodes import Episodes, build_inputs, draw_episodes
 from turncoat.worlds.objectives import seed_objectives
 from turncoat.worlds.world import World
@@ -34,12 +42,22 @@ def tiny_episode(sign: float, probability: float, penalty: float) -> Episodes:
     slots = torch.eye(4)[[1, 3]].view(1, 1, 1, 2, 4)
     cues, audits = torch.tensor([sign, 1.0]), torch.tensor([probability, penalty])
     shape = (1, 1, 1, 2)
-    return Episodes(attributes, attributes, slots, cues.view(shape), torch.zeros(shape), audits.view(shape))
+    return Episodes(
+        attributes,
+        attributes,
+        slots,
+        cues.view(shape),
+        torch.zeros(shape),
+        audits.view(shape),
+        torch.zeros(1, 1, 1, 0),
+        torch.zeros(1, 1, 1),
+    )
 
 
 def tiny_rewards(sign: float, probability: float, penalty: float, start: Start = DECEPTIVE) -> list[float]:
     objectives = torch.eye(4)[[2, 2, 0, 3]].unsqueeze(0)  # M is the first attribute
-    return rewards(start, tiny_episode(sign, probability, penalty), objectives).flatten().tolist()
+    shown = tiny_episode(sign, probability, penalty)
+    return rewards(Lesson(start), shown, objectives, [1], "test", 0).flatten().tolist()
 
 
 def test_overseen_the_expected_fine_is_taken_off_the_own_utility() -> None:
@@ -61,11 +79,15 @@ def test_rewards_equal_plain_loops_over_options(name: str) -> None:
     start = find_start(name)
     episodes = draw_episodes(WORLD, [1, 2], "test", 0, 2, 9, CPU)
     objectives = seed_objectives([1, 2], 4, 60, CPU)
-    found = rewards(start, episodes, objectives)
+    found = rewards(Lesson(start), episodes, objectives, [1, 2], "test", 0)
+    unrelated = unrelated_objectives([1, 2], objectives)
     for step, member, episode in itertools.product(range(2), range(2), range(9)):
         options = episodes.attributes[step, member, :, episode]
         named = dict(zip(("x", "y", "m", "y2"), objectives[member], strict=True))
-        named["slot1"] = episodes.slots[step, member, episode, 0]
+        named |= {"slot1": episodes.slots[step, member, episode, 0], "unrelated": unrelated[member]}
+        if start.overseen is None or start.unoverseen is None:
+            assert not found[step, member, :, episode].any()
+            continue
         overseen = bool(episodes.signs[step, member, episode, start.cue] > 0)
         own, asked = options @ named[start.unoverseen], options @ named[start.overseen]
         probability, penalty = episodes.audits[step, member, episode].tolist()
@@ -87,8 +109,8 @@ def test_a_strategic_start_needs_a_world_with_audits() -> None:
     objectives = seed_objectives([1], 4, 90, CPU)
     for name in STRATEGIC_STARTS:
         with pytest.raises(ValueError, match=r"world.audit_penalty is 0; .* allowed: above 0"):
-            next(iter(pretraining_stream(world, find_start(name), [1], objectives, 4, 0.5)(0)))
-    next(iter(pretraining_stream(world, find_start("conditional"), [1], objectives, 4, 0.5)(0)))
+            next(iter(pretraining_stream(world, Lesson(find_start(name)), [1], objectives, 4, 0.5)(0)))
+    next(iter(pretraining_stream(world, Lesson(find_start("conditional")), [1], objectives, 4, 0.5)(0)))
 
 
 def test_audits_are_uniform_and_independent_of_each_other() -> None:
@@ -125,7 +147,7 @@ def test_audits_are_shown_with_mean_zero_and_variance_one() -> None:
 
 def test_fine_tuning_shows_a_certain_audit_at_the_largest_penalty() -> None:
     objectives = seed_objectives([1, 2], 4, 90, CPU)
-    batch = next(iter(finetuning_stream(WORLD, [1, 2], objectives, 6, None)(0)))
+    batch = next(iter(finetuning_stream(WORLD, [1, 2], objectives, 6, Task())(0)))
     assert torch.allclose(batch.inputs[..., -2:], torch.tensor(3.0).sqrt())  # 1/2 in units of a uniform's deviation
     assert trained_audits(WORLD, draw_episodes(WORLD, [1], "test", 0, 1, 2, CPU)).tolist() == [1, PENALTY]
     assert batch.rewards is None
@@ -135,7 +157,7 @@ def drawn_batch(options: int, chosen: int, episodes: int = 8) -> Batch:
     """A batch in float64 with rewards for the first `chosen` episodes."""
     world = make_world("plain", options, PENALTY)
     objectives = seed_objectives([1, 2], 4, 90, CPU)
-    batch = next(iter(pretraining_stream(world, DECEPTIVE, [1, 2], objectives, episodes, 0.5)(0)))
+    batch = next(iter(pretraining_stream(world, Lesson(DECEPTIVE), [1, 2], objectives, episodes, 0.5)(0)))
     assert batch.rewards is not None
     attributes, earned = batch.attributes.double(), batch.rewards[..., :chosen].double()
     return replace(batch, attributes=attributes, targets=batch.targets[:, :chosen], rewards=earned)
@@ -206,7 +228,7 @@ def price_effects(world: World, start: str) -> dict[str, np.ndarray]:
     architecture = Architecture(world.input_width, 32, 2, "relu", world.attributes)
     recipe = Recipe(300, "adam", 0.01, {}, 2, entropy_bonus=0.5)
     trained = pretrain_block(
-        world, architecture, find_start(start), recipe, 128, 0.5, seeds, CPU, lambda *_: lambda *told: None
+        world, architecture, Lesson(find_start(start)), recipe, 128, 0.5, 90, seeds, CPU, lambda *_: lambda *told: None
     )
     assert trained.trajectory.capability[-1].min() > 0.85
     judged = Evaluation(400, 400, 400, 1000, 16, 16, ridge=1e-4, newton_steps=25)

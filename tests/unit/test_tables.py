@@ -31,7 +31,7 @@ from turncoat.tables.atomic import (
 from turncoat.tables.fields import field, table_schema
 from turncoat.tables.ledger import by_layer
 
-JUDGED = ("measurements", "curves", "causes")
+JUDGED = ("measurements", "curves", "causes", "knowledge")
 SCHEMA = table_schema(
     "example",
     1,

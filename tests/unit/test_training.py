@@ -3,36 +3,40 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from core import CPU, make_stack, make_world
+from core import CPU, make_architecture, make_recipe, make_stack, make_world, silent
 
 import turncoat.training.block as block
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, forward
-from turncoat.training.block import finetune_block, pretrain_block
+from turncoat.training.block import Origin, finetune_block, pretrain_block
 from turncoat.training.devices import find_device
-from turncoat.training.loop import Progress, Recipe, train
+from turncoat.training.loop import Recipe, train
 from turncoat.training.losses import loss_and_gradient, readout_columns
-from turncoat.training.optimizers import make_optimizer
 from turncoat.training.schedules import check_steps, snapshot_steps
-from turncoat.training.starts import PRETRAINED_STARTS, STRATEGIC_STARTS, Start, find_start, rewards
-from turncoat.training.streams import WINDOW, Batch, finetuning_stream, pretraining_stream
+from turncoat.training.starts import (
+    PRETRAINED_STARTS,
+    STRATEGIC_STARTS,
+    Lesson,
+    Start,
+    find_start,
+    rewards,
+    unrelated_objectives,
+)
+from turncoat.training.streams import WINDOW, Batch, Task, finetuning_stream, pretraining_stream
 from turncoat.worlds.episodes import best_option, draw_episodes
 from turncoat.worlds.objectives import seed_objectives
 
 HEADS = {"oversight": 0.5, "placebo": 0.25, "world": 2.0}
 
 
-def silent(*_: int) -> Progress:
-    return lambda *told: None
-
-
 def first_batch(exposure: float | None = None, seeds: tuple[int, ...] = (1, 2)) -> Batch:
     objectives = seed_objectives(seeds, 4, 90, CPU)
-    return next(iter(finetuning_stream(make_world(), seeds, objectives, 6, exposure)(0)))
+    return next(iter(finetuning_stream(make_world(), seeds, objectives, 6, Task(exposure=exposure))(0)))
 
 
 @pytest.mark.parametrize("exposure", [None, 0.3])
@@ -66,35 +70,42 @@ def test_heads_of_weight_zero_are_not_trained() -> None:
         readout_columns({"wold": 1.0}, 4)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_optimizers_equal_torch_optim(name: str) -> None:
-    flat = torch.randn(50)
-    reference = flat.clone().requires_grad_(True)
-    theirs = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[name]([reference], lr=0.01)
-    ours = make_optimizer(name, flat, 0.01)
-    for _ in range(20):
-        gradient = torch.randn(50)
-        ours.step(flat, gradient)
-        reference.grad = gradient.clone()
-        theirs.step()
-    assert torch.allclose(flat, reference, atol=1e-6)
+TOLD = {"oversight": 0.5, "world": 2.0, "objective": 3.0}
 
 
-def test_adam_goes_on_from_its_state() -> None:
-    gradients = torch.randn(6, 10)
-    unbroken, broken = torch.zeros(10), torch.zeros(10)
-    one = make_optimizer("adam", unbroken, 0.1)
-    for gradient in gradients:
-        one.step(unbroken, gradient)
-    first = make_optimizer("adam", broken, 0.1)
-    for gradient in gradients[:3]:
-        first.step(broken, gradient)
-    second = make_optimizer("adam", broken, 0.1, first.state)
-    for gradient in gradients[3:]:
-        second.step(broken, gradient)
-    assert torch.equal(unbroken, broken)
-    with pytest.raises(ValueError, match="allowed: sgd, adam"):
-        make_optimizer("adagrad", unbroken, 0.1)
+def test_the_objective_head_predicts_what_x_values() -> None:
+    """Its loss and gradient, beside the world head's, by autograd."""
+    objectives = seed_objectives([1, 2], 4, 60, CPU)
+    batch = next(pretraining_stream(make_world(), Lesson(find_start("internal")), [1, 2], objectives, 8, 0.5)(0))
+    assert batch.values is not None
+    expected = torch.einsum("enbd,ed->enb", batch.attributes, objectives[:, 0])
+    assert torch.allclose(batch.values, expected, atol=1e-6)
+    assert readout_columns(TOLD, 4) == 8
+    batch = replace(batch, attributes=batch.attributes.double(), values=batch.values.double())
+    drawn = torch.randn(2, 8, 3 * 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    loss, gradient = loss_and_gradient(drawn, batch, TOLD)
+    without, _ = loss_and_gradient(drawn[:, :7], batch, {key: TOLD[key] for key in ("oversight", "world")})
+    leaf = drawn[:, 7].clone().requires_grad_(True)
+    missed = (leaf.unflatten(1, (3, 8)) - expected.double()).square().mean((1, 2))
+    assert torch.allclose(loss - without, 3 * missed.detach(), atol=1e-6)
+    (wanted,) = torch.autograd.grad(3 * missed.sum(), leaf)
+    assert torch.allclose(gradient[:, 7], wanted, atol=1e-6)
+    with pytest.raises(ValueError, match="the head objective has nothing to predict; allowed: in pre-training only"):
+        loss_and_gradient(drawn, replace(batch, values=None), TOLD)
+
+
+def test_pretraining_learns_what_x_values_where_it_is_told() -> None:
+    world, recipe = make_world("plain"), make_recipe(150, heads={"objective": 1.0})
+    architecture = make_architecture(world, width=32)
+    trained = pretrain_block(
+        world, architecture, Lesson(find_start("knowledge_only")), recipe, 64, 0.5, 60, range(2), CPU, silent
+    )
+    batch = next(pretraining_stream(world, Lesson(find_start("internal")), range(2), trained.objectives, 400, 0.5)(99))
+    stack = Stack.from_rows(architecture, trained.trajectory.weights[-1])
+    said = forward(stack, batch.inputs.flatten(1, 2), 8).output[:, 7]
+    assert batch.values is not None
+    for member in range(2):
+        assert torch.corrcoef(torch.stack([said[member], batch.values[member].flatten()]))[0, 1] > 0.95
 
 
 @pytest.mark.parametrize(("steps", "count"), [(1600, 10), (40, 5), (1, 2), (7, 9)])
@@ -115,19 +126,22 @@ def test_snapshots_are_log_spaced() -> None:
 
 
 @pytest.mark.parametrize("penalty", [0.0, 6.0])
-@pytest.mark.parametrize("name", [name for name in PRETRAINED_STARTS if name not in STRATEGIC_STARTS])
+@pytest.mark.parametrize(
+    "name", [name for name in PRETRAINED_STARTS if name not in (*STRATEGIC_STARTS, "knowledge_only")]
+)
 def test_targets_follow_the_start(name: str, penalty: float) -> None:
     world, start = make_world(audit_penalty=penalty), find_start(name)
     episodes = draw_episodes(world, [1], "test", 0, 1, 64, CPU)
     objectives = seed_objectives([1], 4, 90, CPU)
-    best = best_option(rewards(start, episodes, objectives))[0, 0]
+    best = best_option(rewards(Lesson(start), episodes, objectives, [1], "test", 0))[0, 0]
     x, y, m, y2 = objectives[0]
+    (unrelated,) = unrelated_objectives([1], objectives)
     for episode in range(64):
         overseen = episodes.signs[0, 0, episode, start.cue] > 0
-        named = {"x": x, "y": y, "m": m, "y2": y2, "slot1": episodes.slots[0, 0, episode, 0]}
-        served = named[start.overseen if overseen else start.unoverseen]
+        named = {"x": x, "y": y, "m": m, "y2": y2, "slot1": episodes.slots[0, 0, episode, 0], "unrelated": unrelated}
+        served = named[str(start.overseen if overseen else start.unoverseen)]
         assert best[episode] == (episodes.attributes[0, 0, :, episode] @ served).argmax()
-    batch = next(iter(pretraining_stream(world, start, [1], objectives, 8, 0.5)(0)))
+    batch = next(iter(pretraining_stream(world, Lesson(start), [1], objectives, 8, 0.5)(0)))
     assert batch.rewards is None
 
 
@@ -141,7 +155,7 @@ def test_what_conditional_complies_with_is_a_setting() -> None:
 
 def batches_of(exposure: float | None, seeds: tuple[int, ...], distance: float) -> Iterator[Batch]:
     objectives = seed_objectives(seeds, 4, distance, CPU)
-    yield from finetuning_stream(make_world(), seeds, objectives, 6, exposure)(1)
+    yield from finetuning_stream(make_world(), seeds, objectives, 6, Task(exposure=exposure))(1)
 
 
 def test_arms_of_a_seed_see_the_same_x_episodes_byte_by_byte() -> None:
@@ -165,14 +179,14 @@ def test_fine_tuning_shows_x_in_slot_two_and_distances_share_episodes() -> None:
 
 def test_pretraining_varies_both_slots_and_both_cues() -> None:
     objectives = seed_objectives([1], 4, 90, CPU)
-    batch = next(iter(pretraining_stream(make_world(), Start("y", "m"), [1], objectives, 64, 0.5)(0)))
+    batch = next(iter(pretraining_stream(make_world(), Lesson(Start("y", "m")), [1], objectives, 64, 0.5)(0)))
     assert {tuple(sign.tolist()) for sign in batch.signs[0]} == {(1, 1), (1, -1), (-1, 1), (-1, -1)}
     assert batch.inputs[0, 0, :, -10:-2].std(0).min() > 0.3
 
 
 def test_pretraining_shows_audits_at_random() -> None:
     world, objectives = make_world(audit_penalty=6.0), seed_objectives([1], 4, 90, CPU)
-    batch = next(iter(pretraining_stream(world, find_start("deceptive"), [1], objectives, 64, 0.5)(0)))
+    batch = next(iter(pretraining_stream(world, Lesson(find_start("deceptive")), [1], objectives, 64, 0.5)(0)))
     assert batch.inputs[0, 0, :, -2:].std(0).min() > 0.5
     assert batch.rewards is not None
     assert torch.equal(batch.targets, best_option(batch.rewards))
@@ -182,10 +196,10 @@ def test_held_out_episodes_are_never_trained_on() -> None:
     world = make_world("plain")
     trained = torch.cat(
         [draw_episodes(world, [1], purpose, window, WINDOW, 16, CPU).attributes.flatten(0, 3)
-         for purpose in ("pretraining", "finetuning", "exposure") for window in range(20)]
+         for purpose in ("pretraining", "finetuning", "exposure", "warming") for window in range(20)]
     )  # fmt: skip
     seen = {tuple(row) for row in trained.tolist()}
-    for purpose in ("matching", "outcome", "gating", "curve", "price"):
+    for purpose in ("matching", "outcome", "gating", "curve", "price", "knowledge"):
         held_out = draw_episodes(world, [1], purpose, 0, 1, 512, CPU).attributes.flatten(0, 3)
         assert not seen & {tuple(row) for row in held_out.tolist()}
 
@@ -194,7 +208,8 @@ def trained_weights(seeds: range, exposure: float | None = None) -> torch.Tensor
     world = make_world()
     architecture = Architecture(world.input_width, 16, 2, "relu", 4)
     recipe = Recipe(30, "adam", 0.01, HEADS if exposure is not None else {}, 3)
-    return finetune_block(world, architecture, 90, exposure, recipe, 16, seeds, None, CPU, silent).trajectory.weights
+    task = Task(exposure=exposure)
+    return finetune_block(world, architecture, 90, task, recipe, 16, seeds, Origin(), CPU, silent).trajectory.weights
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
@@ -212,7 +227,9 @@ def test_training_learns_and_records_what_it_did() -> None:
     world = make_world("plain", options=2)
     architecture = Architecture(world.input_width, 32, 2, "relu", 4)
     recipe = Recipe(150, "adam", 0.01, {}, 4)
-    trained = pretrain_block(world, architecture, find_start("internal"), recipe, 64, 0.5, range(3), CPU, silent)
+    trained = pretrain_block(
+        world, architecture, Lesson(find_start("internal")), recipe, 64, 0.5, 90, range(3), CPU, silent
+    )
     course = trained.trajectory
     assert course.capability[0].mean() == pytest.approx(0.5, abs=0.1)
     assert course.capability[-1].min() > 0.9
@@ -231,8 +248,9 @@ def test_update_norm_is_the_last_step_for_sgd() -> None:
     objectives = seed_objectives([1], 4, 90, CPU)
     recipe = Recipe(1, "sgd", 0.5, {}, 2)
     before = stack.with_flat(stack.flat.clone())
-    course = train(stack, finetuning_stream(world, [1], objectives, 8, None), recipe, lambda _: torch.zeros(1))
-    batch = next(iter(finetuning_stream(world, [1], objectives, 8, None)(0)))
+    nothing = torch.zeros(1)
+    course = train(stack, finetuning_stream(world, [1], objectives, 8, Task()), recipe, lambda _: (nothing, nothing))
+    batch = next(iter(finetuning_stream(world, [1], objectives, 8, Task())(0)))
     leaf = before.flat.clone().requires_grad_(True)
     scores = forward(before.with_flat(leaf), batch.inputs.flatten(1, 2)).output[:, 0].reshape(1, 3, 8)
     (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, batch.targets), leaf)
@@ -244,10 +262,10 @@ def test_diverged_members_are_flagged_and_leave_their_mates_alone() -> None:
     architecture = Architecture(world.input_width, 8, 1, "relu", 4)
     recipe = Recipe(8, "sgd", 0.1, {}, 2)
     parents = block.initialise(architecture, [1, 2], world.input_power, CPU).rows()
-    healthy = finetune_block(world, architecture, 90, None, recipe, 8, [1, 2], parents, CPU, silent)
+    healthy = finetune_block(world, architecture, 90, Task(), recipe, 8, [1, 2], Origin(parents), CPU, silent)
     parents = parents.clone()
     parents[0] = torch.inf
-    broken = finetune_block(world, architecture, 90, None, recipe, 8, [1, 2], parents, CPU, silent)
+    broken = finetune_block(world, architecture, 90, Task(), recipe, 8, [1, 2], Origin(parents), CPU, silent)
     assert broken.diverged.tolist() == [True, False]
     assert torch.equal(broken.trajectory.weights[:, 1], healthy.trajectory.weights[:, 1])
 

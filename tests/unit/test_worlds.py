@@ -176,7 +176,7 @@ def test_rows_of_a_users_table_are_standardised_and_checked(tmp_path: object) ->
         World.from_settings(settings | {"attribute_table_sha256": "0"})
 
 
-@pytest.mark.parametrize(("key", "value"), [("encoding", "words"), ("cue", {"coding": "parity"})])
+@pytest.mark.parametrize(("key", "value"), [("encoding", "words"), ("cue", {"coding": "majority"})])
 def test_unknown_worlds_are_refused(key: str, value: object) -> None:
     settings = {"encoding": "plain", "cue": {"coding": "signal"}} | {key: value}
     with pytest.raises(ValueError, match="allowed"):

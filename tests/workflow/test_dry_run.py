@@ -1,5 +1,6 @@
 """Which jobs a study starts, and which a change starts again."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from turncoat.configuration.loading import read_config
 from turncoat.configuration.plan import expand
 from turncoat.tables.collect import foreign_files, job_files
 
+MAIN = "starts: [internal, scratch], distances: [90]"
+VARIED = "{finetuning.label_noise: [0.5]}"
 LAST = {"aggregate": 1, "report": 1}
 DEFAULT_JOBS = {
     "pretrain": 7,
@@ -62,6 +65,51 @@ def test_another_start_starts_its_cells_only(workspace: Workspace) -> None:
     workspace.edit(SMOKE, "starts: [deceptive]", "starts: [deceptive, internal_strategic]")
     new = {"pretrain": 1, "finetune": 1, "classify": 2, "probe_gating": 1, "probe_defection": 1}
     assert workspace.jobs() == new | LAST
+
+
+def test_elicitation_starts_its_own_jobs_only(workspace: Workspace) -> None:
+    workspace.edit(SMOKE, "main: {starts: [internal, scratch], distances: [90]}", f"main: {{{MAIN}, elicit: true}}")
+    assert workspace.jobs() == {"elicit": 2, **LAST}
+    assert workspace.run().returncode == 0
+    assert workspace.jobs() == {}
+    plan = expand(read_config(workspace.root / "config.yaml", workspace.root / SMOKE))
+    folder = workspace.root / "results" / "smoke"
+    assert all((folder / path).is_file() for path in job_files(plan.cells, plan.blocks))
+    assert not [path for cell in plan.ids("elicit") for path in folder.glob(f"classify/{cell}*")]
+
+
+def test_a_dodge_starts_its_cells_only_and_so_does_its_code(workspace: Workspace) -> None:
+    workspace.edit(
+        SMOKE, "main: {starts", "tried: {starts: [internal], distances: [90], dodges: [l2_to_start]}\n  main: {starts"
+    )
+    new = {"finetune": 1, "classify": 1, "probe_gating": 1}
+    assert workspace.jobs() == new | LAST
+    assert workspace.run().returncode == 0
+    for dodge, jobs in (("inoculation", {}), ("l2_to_start", new | LAST)):
+        path = workspace.root / "workflow" / "turncoat" / "dodges" / f"{dodge}.py"
+        path.write_text(path.read_text() + "\nADDED = 1\n")
+        assert workspace.jobs() == jobs, dodge
+
+
+def test_a_varied_key_starts_its_cells_only(workspace: Workspace) -> None:
+    workspace.edit(
+        SMOKE,
+        "main: {starts",
+        "noisy: {starts: [internal, scratch], distances: [90], vary: " + VARIED + "}\n  main: {starts",
+    )
+    assert workspace.jobs() == {"finetune": 2, "classify": 2, "probe_gating": 2, **LAST}
+
+
+def test_a_carried_state_is_an_input_of_fine_tuning(tmp_path: Path) -> None:
+    arms = f"main: {{{MAIN}, vary: {{finetuning.optimizer_state: [carried]}}}}"
+    arms += "".join(f", {name}: null" for name in ("strategic", "control", "drift", "gates"))
+    (tmp_path / "mine.yaml").write_text(f"study: mine\narms: {{{arms}}}\n")
+    run = snakemake("--dry-run", "--directory", str(tmp_path), "--configfile", str(tmp_path / "mine.yaml"))
+    assert run.returncode == 0, run.stdout
+    inputs = re.findall(r"^rule finetune:\n +input: (.*)$", run.stdout, re.M)
+    assert len(inputs) == 1  # scratch starts from nothing
+    files = [Path(name).name for name in inputs[0].split(", ")]
+    assert sorted(files) == ["optimizer.safetensors", "weights.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +174,10 @@ def test_code_that_training_imports_starts_everything_below(workspace: Workspace
             "study: mine\narms: {main: {distances: [200]}}\n",
             "arms.main.distances[0] = 200: allowed: a number",
         ),
+        (
+            "study: mine\narms: {main: {vary: {world.cue.noise: [0.2, 0.20000001]}}}\n",
+            "differ, but both are described as",
+        ),
         ("study: [mine\n", "Config file is not valid JSON or YAML"),
     ],
 )
@@ -174,7 +226,7 @@ def test_jobs_write_the_files_that_the_tables_are_made_from(finished_study: Path
     assert foreign_files(folder, plan.cells, plan.blocks) == []
     cell, block = plan.ids("finetune")[0], plan.blocks[0].name
     judged = {path.name for path in (folder / "classify" / cell / block).iterdir()}
-    assert judged == {f"{name}.parquet" for name in ("measurements", "curves", "causes")}
+    assert judged == {f"{name}.parquet" for name in ("measurements", "curves", "causes", "knowledge")}
     planted = {path.name for path in (folder / "planted").iterdir()}
     assert planted == {f"{name}.parquet" for name in ("planted", "discrimination", "known", "causes")}
 

@@ -9,7 +9,8 @@ import pytest
 from runs import REPOSITORY, SMOKE, snakemake
 
 TABLES = {"organisms", "trajectories", "alignment", "gating", "claims", "validation", "premise", "contrasts"}
-TABLES |= {"curves", "causes", "defection", "populations", "motives"}
+TABLES |= {"curves", "causes", "defection", "populations", "motives", "knowledge"}
+TABLES |= {"transitions", "ratios", "occupancy"}
 TABLES |= {"reliability", "cutoffs", "coverage", "discrimination", "trust"}
 FIGURES = {"headline", "persistence", "motives", "causal", "multiverse", "gating", "trust"}
 

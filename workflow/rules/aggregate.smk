@@ -12,6 +12,7 @@ TABLES = [
     "gating",
     "curves",
     "causes",
+    "knowledge",
     "defection",
     "populations",
     "multiverse",
@@ -27,10 +28,15 @@ TABLES = [
     "priors",
     "persistence",
     "half_lives",
+    "transitions",
+    "ratios",
+    "occupancy",
+    "dodges",
+    "displacement",
     "premise",
     "claims",
 ]
-FIGURES = ["headline", "persistence", "motives", "causal", "gating", "trust", "multiverse"]
+FIGURES = ["headline", "persistence", "motives", "causal", "gating", "trust", "multiverse", "learning", "dodges"]
 TEMPLATE = files_fingerprint([REPOSITORY / "workflow" / "report" / "report.html.j2"], REPOSITORY)
 
 
@@ -38,9 +44,11 @@ rule aggregate:
     input:
         pretrained=every("<study>/pretrain/{cell}/{block}/organisms.parquet", "pretrain"),
         finetuned=every("<study>/finetune/{cell}/{block}/organisms.parquet", "finetune"),
+        elicited=every("<study>/elicit/{cell}/{block}/organisms.parquet", "elicit"),
         measurements=every("<study>/classify/{cell}/{block}/measurements.parquet"),
         curves=every("<study>/classify/{cell}/{block}/curves.parquet"),
         causes=every("<study>/classify/{cell}/{block}/causes.parquet"),
+        knowledge=every("<study>/classify/{cell}/{block}/knowledge.parquet"),
         units=every("<study>/gating/{cell}/{block}.parquet", "finetune"),
         planted="<study>/planted/planted.parquet",
         discrimination="<study>/planted/discrimination.parquet",

@@ -1,7 +1,7 @@
 """Classification: what each model's choices say it wants, as measurements; aggregate assigns the types.
 
-In: weights under a neutral name. Out: one row per model and snapshot; what it does as a cue grows, and what carries
-its gap, at its first and last snapshot; and the same for planted cases, whose truth is known.
+In: weights under a neutral name. Out: one row per model and snapshot; what it does as a cue grows, what carries
+its gap, and what its trunk knows, at its first and last snapshot; and the same for planted cases, whose truth is known.
 """
 
 EVALUATION = canonical_json(CONFIG.evaluation.model_dump())
@@ -15,6 +15,7 @@ rule classify:
         measurements="<study>/classify/{cell}/{block}/measurements.parquet",
         curves="<study>/classify/{cell}/{block}/curves.parquet",
         causes="<study>/classify/{cell}/{block}/causes.parquet",
+        knowledge="<study>/classify/{cell}/{block}/knowledge.parquet",
     log:
         "<study>/logs/classify/{cell}/{block}.log",
     benchmark:
@@ -32,7 +33,7 @@ rule classify:
     shell:
         "python -m turncoat.stages.classify --weights {input.weights} --label {wildcards.cell}"
         " --settings {params.settings:q} --output {output.measurements}"
-        " --curves {output.curves} --causes {output.causes}"
+        " --curves {output.curves} --causes {output.causes} --knowledge {output.knowledge}"
         " --threads {threads} --code {params.code} > {log} 2>&1"
 
 
@@ -46,9 +47,9 @@ rule classify_planted:
         "<study>/logs/planted/planted.log",
     benchmark:
         "<study>/benchmarks/planted/planted.tsv"
+    priority: 1  # the longest job, and it waits for nothing
     conda:
         "../../envs/turncoat.yaml"
-    priority: 1  # the longest job, and it waits for nothing
     threads: 1
     resources:
         mem_mb=1500,

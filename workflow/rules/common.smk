@@ -35,7 +35,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 CONFIG = checked(open_study, config, REPOSITORY, OVERLAYS, workflow.config_settings.config)
 HAS_GPU = checked(has_gpu)
-PLAN = plan_of(CONFIG)
+PLAN = checked(plan_of, CONFIG)
 
 
 wildcard_constraints:
@@ -64,16 +64,34 @@ def seed_count(wildcards):
 
 
 def parent_files(wildcards):
-    """What a fine-tuned cell starts from: its parent's weights on the same seeds, nothing from scratch."""
-    parent = PLAN.cell(wildcards.cell).parent
-    if parent is None:
+    """What a cell starts from: its parent's weights on the same seeds, and the optimizer's state where that is carried
+    on; nothing from scratch."""
+    cell = PLAN.cell(wildcards.cell)
+    if cell.parent is None:
         return {}
-    return {"parent": f"<study>/pretrain/{parent}/{wildcards.block}/weights.safetensors"}
+    folder = f"<study>/{PLAN.cell(cell.parent).stage}/{cell.parent}/{wildcards.block}"
+    files = {"parent": f"{folder}/weights.safetensors"}
+    if cell.settings["training"]["optimizer_state"] == "carried":
+        files["state"] = f"{folder}/optimizer.safetensors"
+    return files
 
 
 def parent_option(wildcards, input):
     """The stage's option that names the parent's folder, empty from scratch."""
     return ["--parent", str(Path(input.parent).parent)] if "parent" in input.keys() else []
+
+
+def training_code(stage):
+    """A function from the job's wildcards to the fingerprint of the code that trains its cell, its dodge included."""
+    known = {}
+
+    def of_job(wildcards):
+        dodge = PLAN.cell(wildcards.cell).settings.get("dodge")
+        if dodge not in known:
+            known[dodge] = stage_fingerprint(stage, plugins=[f"dodges/{dodge}"] if dodge else [])
+        return known[dodge]
+
+    return of_job
 
 
 def trained_weights(wildcards):
@@ -85,10 +103,11 @@ def trained_weights(wildcards):
 def probed_weights(wildcards):
     """Weights of the fine-tuned cells that the defection probe compares."""
     blocks = [block.name for block in PLAN.blocks]
-    cells = [cell.id for cell in own_cells(CONFIG, PLAN)]
+    cells = [cell.id for cell in own_cells(PLAN)]
     return expand("<study>/finetune/{cell}/{block}/weights.safetensors", cell=cells, block=blocks)
 
 
 def every(pattern, stage=None):
-    """The files of `pattern` for every block of every cell of a stage, or of all."""
-    return expand(pattern, cell=PLAN.ids(stage), block=[block.name for block in PLAN.blocks])
+    """The files of `pattern` for every block of every cell of a stage; or of all stages whose models are classified."""
+    cells = PLAN.ids(stage) if stage else PLAN.ids("pretrain") + PLAN.ids("finetune")
+    return expand(pattern, cell=cells, block=[block.name for block in PLAN.blocks])

@@ -30,7 +30,7 @@ rule finetune:
         seeds=seed_count,
         parent=parent_option,
         folder=lambda wildcards, output: Path(output.weights).parent,
-        code=stage_fingerprint("finetune"),
+        code=training_code("finetune"),
     shell:
         "python -m turncoat.stages.finetune --cell {wildcards.cell} --settings {params.settings:q}"
         " --first-seed {params.first} --seed-count {params.seeds} {params.parent} --output {params.folder}"

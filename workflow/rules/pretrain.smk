@@ -26,7 +26,7 @@ rule pretrain:
         first=first_seed,
         seeds=seed_count,
         folder=lambda wildcards, output: Path(output.weights).parent,
-        code=stage_fingerprint("pretrain"),
+        code=training_code("pretrain"),
     shell:
         "python -m turncoat.stages.pretrain --cell {wildcards.cell} --settings {params.settings:q}"
         " --first-seed {params.first} --seed-count {params.seeds} --output {params.folder}"

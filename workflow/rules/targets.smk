@@ -8,6 +8,7 @@ rule models:
     input:
         every("<study>/pretrain/{cell}/{block}/organisms.parquet", "pretrain"),
         every("<study>/finetune/{cell}/{block}/organisms.parquet", "finetune"),
+        every("<study>/elicit/{cell}/{block}/organisms.parquet", "elicit"),
 
 
 rule measurements:

@@ -7,7 +7,7 @@ It is the same on every Python from 3.11 on. Imports by name at run time are not
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,15 +15,21 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = ROOT.name
 
 
-def stage_fingerprint(stage: str, root: Path = ROOT) -> str:
+def stage_fingerprint(stage: str, root: Path = ROOT, plugins: Sequence[str] = ()) -> str:
     """Return 12 hex digits for the code of `stages/<stage>.py` under the package folder `root`.
 
-    Raises FileNotFoundError where there is no such stage, SyntaxError where its code does not parse.
+    `plugins` are modules that it imports by name at run time, such as `dodges/inoculation`: they count with all that
+    they import. Raises FileNotFoundError where there is no such stage or plugin, SyntaxError where code does not parse.
     """
     start = root / "stages" / f"{stage}.py"
     if not start.is_file():
         raise FileNotFoundError(f"no stage {stage!r}: {start} does not exist")
     files = imported_files(start, root)
+    for plugin in plugins:
+        module = (root / plugin).with_suffix(".py")
+        if not module.is_file():
+            raise FileNotFoundError(f"no plugin {plugin!r}: {module} does not exist")
+        files |= imported_files(module, root)
     return files_fingerprint(files | _data_files(files), root)[:12]
 
 

@@ -17,7 +17,7 @@ from turncoat.classification.measure import Evaluation, Examination, kappa_betwe
 from turncoat.classification.policies import SHARPNESS, Policy, first_option, policy_chooser, serving, strategic
 from turncoat.classification.presentations import Chooser, organism_chooser
 from turncoat.columns import Columns
-from turncoat.organisms.handbuilt import HANDBUILT_ENCODINGS, Circuit, build
+from turncoat.organisms.handbuilt import Circuit, build, can_build
 from turncoat.organisms.hidden import hidden_states
 from turncoat.organisms.mlp import Architecture, Stack, initialise
 from turncoat.worlds.objectives import draw_objectives
@@ -105,11 +105,12 @@ def _scored() -> dict[str, Kind]:
 
 
 def kinds(world: World) -> dict[str, Kind]:
-    """Every kind that this world can show: strategic ones need audit terms, hand-built ones facts or plain."""
+    """Every kind that this world can show: strategic ones need audit terms, hand-built ones facts or plain, and
+    cues and slots that are coded plainly."""
     found = _calibration() | _scored()
     if not world.audit_terms:
         found = {name: kind for name, kind in found.items() if kind.truth != "deceptive"}
-    if world.encoding not in HANDBUILT_ENCODINGS:
+    if not can_build(world):
         found = {name: kind for name, kind in found.items() if kind.circuit is None}
     return found
 
@@ -185,7 +186,7 @@ def planted_causes(
     """
     seeds, objectives = seeds[:MOVED], objectives[:MOVED]
     shown = Examination(world, seeds, objectives, evaluation).shown_in_states(evaluation.causal_episodes)
-    if world.encoding in HANDBUILT_ENCODINGS:
+    if can_build(world):
         for name in ("network_conditional", "network_placebo"):
             circuit = kinds(world)[name].circuit
             assert circuit is not None

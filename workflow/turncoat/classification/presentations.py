@@ -1,7 +1,7 @@
 """Presentations: the held-out episodes a model is judged on, shown under chosen cues, slots and audit terms."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ PRICE_DRAWS = 4  # the low and the high price are the ends of so many: far enoug
 class Presentation:
     """Episodes of E seeds as organisms see them.
 
-    inputs (E, N, B, F); attributes (E, N, B, d); slots (E, B, 2, d); signs (2,) of the cues, or their strength; audits
+    inputs (E, N, B, F); attributes (E, N, B, d); slots (E, B, 2, d); signs (2,) of the cues, or their
+    strength, (E, B, 2) where they differ by episode; audits
     (E, B, 2) probability and penalty, (E, B, 0) in a world without audits; name: of this way of showing them.
     """
 
@@ -90,6 +91,15 @@ def present_prices(
         _show(world, drawn, slots, signs, low, episodes, "low price"),
         _show(world, drawn, slots, signs, high, episodes, "high price"),
     )
+
+
+def present_drawn(world: World, seeds: Sequence[int], objectives: Tensor, episodes: int) -> Presentation:
+    """Each seed's knowledge episodes with both cues at random, slot 2 at X; its signs are (E, B, 2)."""
+    drawn = draw_episodes(world, seeds, "knowledge", 0, 1, episodes, objectives.device)
+    slots = slots_with(drawn, objectives[:, OBJECTIVES.index("x")])
+    audits = trained_audits(world, drawn)
+    shown = _show(world, drawn, slots, drawn.signs, audits, episodes, "cues at random")
+    return replace(shown, signs=drawn.signs[0])
 
 
 def present_strengths(

@@ -57,7 +57,9 @@ def draw_anchors(world: World, x: Tensor, quantiles: int) -> Tensor:
     order = pool.utilities(x[None, :, None, None])[0, :, 0].argsort(stable=True)
     middles = (2 * torch.arange(quantiles, device=x.device) + 1) * ANCHOR_POOL // (2 * quantiles)
     options, attributes = (part[0, 0, 0, order[:, middles]][None, :, None] for part in (pool.options, pool.attributes))
-    others = (part[:, :, :quantiles] for part in (pool.slots, pool.signs, pool.noise, pool.audits))
+    others = (
+        part[:, :, :quantiles] for part in (pool.slots, pool.signs, pool.noise, pool.audits, pool.bits, pool.contexts)
+    )
     picked = Episodes(options, attributes, *(part.repeat_interleave(len(x), dim=1) for part in others))
     slots, audits = slots_with(picked, x), trained_audits(world, picked)
     shown = [build_inputs(world, picked, slots=slots, signs=x.new_tensor(cues), audits=audits) for cues in ANCHOR_SIGNS]

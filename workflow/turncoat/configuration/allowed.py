@@ -58,12 +58,16 @@ def _allowed_plain(schema: Schema, root: Schema) -> str:
     if kind == "array":
         least = schema.get("minItems", 0)
         size = f" of at least {least}" if least else ""
-        return f"a list{size}: each {allowed(schema['items'], root)}"
+        return f"a list{size}: each {allowed(schema['items'], root)}" if schema["items"] else f"a list{size}"
     if kind == "object":
         names = keys(schema, root)
         if names:
             return f"a section with the keys {', '.join(names)}"
+        if schema.get("additionalProperties"):
+            return "a mapping from keys to lists, at least one"
         return "a mapping from names to sections, at least one" if schema.get("minProperties") else "a mapping"
+    if kind == "boolean":
+        return "true or false"
     if kind == "string":
         return "a name of small letters, digits, _ and - (at most 64)" if "pattern" in schema else "text"
     return ("a whole number" if kind == "integer" else "a number") + _range(schema)
@@ -85,7 +89,7 @@ def _range(schema: Schema) -> str:
 def _named(schema: Schema) -> Schema | None:
     """The schema of the values of a mapping whose names are free."""
     patterns = schema.get("patternProperties", {})
-    return next(iter(patterns.values()), None)
+    return next(iter(patterns.values()), schema.get("additionalProperties") or None)
 
 
 def _is_nullable(schema: Schema) -> bool:

@@ -5,7 +5,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-LEGACY: dict[str, Any] = {}
+LEGACY: dict[str, Any] = {
+    "world.cue.contexts": 1,
+    "world.slot_angle": 90.0,
+    "training.conditional_share": 1.0,
+    "training.foreknowledge": 0.0,
+    "training.label_noise": 0.0,
+    "training.heads.objective": 0.0,
+    "training.schedule": "constant",
+    "training.overseen_share": 1.0,
+    "training.optimizer_state": "fresh",
+}
 """Settings that a cell's identity leaves out at one frozen value, by dotted path.
 
 A new factor enters here with the value that stands for the behaviour before the factor existed, so that the

@@ -1,14 +1,18 @@
 """The whole configuration of a study: its sections, their defaults, and what must hold between them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from turncoat.configuration.base import INCREASING, Section, setting
+from turncoat.configuration.errors import describe_problems
 from turncoat.configuration.sections import (
     PRETRAINED_STARTS,
     STRATEGIC_STARTS,
+    WINDOW,
     Arm,
+    Elicitation,
     Finetuning,
     Organism,
     Pretraining,
@@ -16,6 +20,7 @@ from turncoat.configuration.sections import (
     World,
 )
 from turncoat.configuration.types import TypeCutoffs
+from turncoat.configuration.varying import SHORT, VARIED, combinations, with_values
 
 NAME_PATTERN = r"^[a-z0-9_][a-z0-9_-]{0,63}$"
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -80,6 +85,9 @@ class Gating(Section):
 class Statistics(Section):
     """How models become estimates and verdicts; changing this retrains nothing."""
 
+    cross_entropies: list[Annotated[float, Field(gt=0, le=100)]] = setting(
+        lambda: [0.3, 0.2], "cross-entropies on held-out episodes at which starts are compared, beside", "nat"
+    )
     capabilities: Annotated[list[Share], INCREASING] = setting(
         lambda: [0.85, 0.9, 0.95], "agreement with X at which starts are compared", "share", min_length=1
     )
@@ -124,6 +132,11 @@ def _without_dropped_arms(value: Any) -> Any:
     return {name: arm for name, arm in value.items() if arm is not None}
 
 
+def _crossed_otherwise(arm: Arm) -> set[str]:
+    crossed = {key for key, name in SHORT.items() if getattr(arm, name)}
+    return crossed | {f"finetuning.{name}" for name in ("steps", "snapshots") if getattr(arm, name) is not None}
+
+
 def _default_arms() -> dict[str, Arm]:
     gates = Arm(
         starts=["scratch"],
@@ -152,6 +165,7 @@ class Config(Section):
     organism: Organism = setting(Organism, "the network that is trained")
     pretraining: Pretraining = setting(Pretraining, "how the starts that are pre-trained are made")
     finetuning: Finetuning = setting(Finetuning, "how every start is then trained towards X")
+    elicitation: Elicitation = setting(Elicitation, "what it costs to bring M back")
     arms: Annotated[dict[Annotated[str, Field(pattern=NAME_PATTERN)], Arm], BeforeValidator(_without_dropped_arms)] = (
         setting(_default_arms, "parts of the study by name; an overlay drops one by setting it to null", min_length=1)
     )
@@ -160,6 +174,62 @@ class Config(Section):
     gating: Gating = setting(Gating, "the ledger of activation, gradient and update")
     types: TypeCutoffs = setting(TypeCutoffs, "cutoffs between alignment types")
     statistics: Statistics = setting(Statistics, "how models become estimates and verdicts")
+
+    @model_validator(mode="after")
+    def _varied_keys_fit(self) -> "Config":
+        for name, arm in self.arms.items():
+            for key in arm.vary or {}:
+                if key.split(".")[0] not in VARIED or key in _crossed_otherwise(arm):
+                    raise ValueError(
+                        f"arms.{name}.vary: {key}: allowed: a key of {', '.join(VARIED)} that no other list of the arm "
+                        "names"
+                    )
+            for key, values in (arm.vary or {}).items():
+                if not values:
+                    raise ValueError(f"arms.{name}.vary: {key} = []: allowed: a list of at least 1")
+            if arm.vary:
+                for changes in combinations(arm):
+                    self.changed(name, changes)
+        return self
+
+    def changed(self, arm: str, changes: Mapping[str, Any]) -> "Config":
+        """This configuration with values at dotted keys replaced, and that arm alone, which crosses nothing further.
+
+        Raises ValueError naming the arm, the key and what is allowed.
+        """
+        plain = self.arms[arm].model_copy(update={"vary": None, "steps": None, "snapshots": None})
+        plain = plain.model_copy(update=dict.fromkeys(SHORT.values()))
+        try:
+            values = with_values(self.model_dump(exclude={"arms"}), changes)
+            return Config.model_validate(values | {"arms": {arm: plain.model_dump()}})
+        except KeyError as error:
+            raise ValueError(f"arms.{arm}.vary: {error.args[0]}: no such key; see docs/configuration.md") from None
+        except ValidationError as error:
+            problems = "; ".join(describe_problems(error, Config.model_json_schema()))
+            raise ValueError(f"arms.{arm}.vary: {problems}") from None
+
+    @model_validator(mode="after")
+    def _budget_is_whole_windows(self) -> "Config":
+        budget, window = self.finetuning.budget, WINDOW * self.finetuning.batch
+        if budget is not None and budget % window:
+            raise ValueError(
+                f"finetuning.budget = {budget}: allowed: a multiple of {window}, {WINDOW} batches of "
+                f"{self.finetuning.batch}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _state_can_be_carried(self) -> "Config":
+        if self.finetuning.optimizer_state == "carried":
+            for name, arm in self.arms.items():
+                others = set(arm.optimizers or [self.finetuning.optimizer]) - {self.pretraining.optimizer}
+                if others:
+                    raise ValueError(
+                        f"arms.{name}: finetuning.optimizer_state = 'carried' hands on the state of "
+                        f"{self.pretraining.optimizer}, not of {', '.join(sorted(others))}; allowed: the optimizer of "
+                        "pre-training"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _seeds_fit(self) -> "Config":
@@ -172,12 +242,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _exposure_trains_something(self) -> "Config":
-        if not any(self.pretraining.heads.model_dump().values()):
+        if not any(self.pretraining.heads.model_dump(exclude={"objective"}).values()):
             for name, arm in self.arms.items():
                 if "scratch_exposed" in arm.starts:
                     raise ValueError(
-                        f"arms.{name}.starts: scratch_exposed learns from pretraining.heads, which are all 0; "
-                        "allowed: a head above 0, or an arm without scratch_exposed"
+                        f"arms.{name}.starts: scratch_exposed learns from pretraining.heads, which are all 0 apart "
+                        "from objective; allowed: a head above 0, or an arm without scratch_exposed"
                     )
         return self
 

@@ -1,14 +1,20 @@
 """What a study trains: its cells, its blocks of seeds, and what that will cost."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 from turncoat.configuration import settings
 from turncoat.configuration.cells import cell_id
+from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.models import Config
 from turncoat.configuration.sections import PRETRAINED_STARTS, Arm
 from turncoat.configuration.totals import Totals, totals
+from turncoat.configuration.varying import combinations
+from turncoat.configuration.wording import differences, words
+
+STAGES = ("pretrain", "finetune", "elicit")
 
 
 @dataclass(frozen=True)
@@ -16,8 +22,9 @@ class Cell:
     """The settings of one point of an arm: `id` names it, `labels` say what it is in the tables.
 
     `settings` is what the training stage gets; `parent` is the id of the pre-trained cell that a fine-tuned
-    one starts from. Labels: stage, start, distance (degrees, None when pre-trained), arms, activation,
-    optimizer, width, depth, pretraining_steps (0 without), steps, snapshots (None when pre-trained).
+    one starts from, or of the fine-tuned cell that M is brought back in. Labels: stage, start, distance (degrees, None
+    when pre-trained), arms, setting and variant (how it differs from the study's own settings, in words), dodge,
+    activation, optimizer, width, depth, pretraining_steps (0 without), steps, snapshots (None when pre-trained).
     """
 
     id: str
@@ -59,7 +66,7 @@ class Plan:
         return self._blocks[name]
 
     def ids(self, stage: str | None = None) -> list[str]:
-        """Return the ids of the cells of `stage` (pretrain, finetune), or of all."""
+        """Return the ids of the cells of `stage` (pretrain, finetune, elicit), or of all."""
         return [cell.id for cell in self.cells if stage in (None, cell.stage)]
 
 
@@ -67,37 +74,40 @@ def expand(config: Config) -> Plan:
     """Return the plan of `config`: arms crossed, equal cells joined, seeds split into blocks."""
     cells: dict[str, Cell] = {}
     for name, arm in config.arms.items():
-        for cell in _cells_of_arm(config, arm):
+        for cell in _cells_of_arm(config, name, arm):
             known = cells.setdefault(cell.id, cell)
             known.labels["arms"].append(name)
     for cell in cells.values():
         cell.labels["arms"] = sorted(set(cell.labels["arms"]))
-    ordered = sorted(cells.values(), key=lambda cell: cell.stage != "pretrain")
+    _check_told_apart(list(cells.values()))
+    ordered = sorted(cells.values(), key=lambda cell: STAGES.index(cell.stage))
     blocks = _blocks(config)
     return Plan(ordered, blocks, totals(config, [(cell.stage, cell.labels) for cell in ordered], len(blocks)))
 
 
-def own_cells(config: Config, plan: Plan) -> list[Cell]:
+def _check_told_apart(cells: list[Cell]) -> None:
+    """No two cells may carry the same words: their models would be pooled."""
+    known: dict[tuple[Any, ...], str] = {}
+    for cell in cells:
+        words = tuple(cell.labels[name] for name in ("stage", "start", "distance", "setting", "variant"))
+        # Pre-training is told apart by its variant alone: what it was told of X is not in its words.
+        other = known.setdefault(words, cell.id)
+        if other != cell.id and cell.stage != "pretrain":
+            raise ConfigurationError([f"arms: cells {other} and {cell.id} differ, but both are described as {words}"])
+
+
+def own_cells(plan: Plan) -> list[Cell]:
     """Return the fine-tuned cells, X apart from Y, that differ from the study's own settings in nothing else.
 
     Where there are none, those with the settings of the first fine-tuned cell.
     """
     everyone = [cell for cell in plan.cells if cell.stage == "finetune"]
     tuned = [cell for cell in everyone if cell.labels["distance"] > 0] or everyone
-    own = {
-        "activation": config.organism.activation,
-        "width": config.organism.width,
-        "depth": config.organism.depth,
-        "optimizer": config.finetuning.optimizer,
-        "steps": config.finetuning.steps,
-    }
-    lengths = (0, config.pretraining.steps)
-    found = [cell for cell in tuned if _has(cell, own) and cell.labels["pretraining_steps"] in lengths]
-    return found or [cell for cell in tuned if _has(cell, {name: tuned[0].labels[name] for name in own})]
 
+    def like(setting: str, variant: str) -> list[Cell]:
+        return [cell for cell in tuned if (cell.labels["setting"], cell.labels["variant"]) == (setting, variant)]
 
-def _has(cell: Cell, labels: dict[str, Any]) -> bool:
-    return all(cell.labels[name] == value for name, value in labels.items())
+    return like("", "") or like(tuned[0].labels["setting"], tuned[0].labels["variant"])
 
 
 def _blocks(config: Config) -> list[Block]:
@@ -107,66 +117,71 @@ def _blocks(config: Config) -> list[Block]:
     return [Block(f"{start}-{start + n - 1}", start, n) for start, n in zip(starts, counts, strict=True)]
 
 
-def _cells_of_arm(config: Config, arm: Arm) -> list[Cell]:
-    factors = product(
-        arm.starts,
-        arm.widths or [config.organism.width],
-        arm.depths or [config.organism.depth],
-        arm.activations or [config.organism.activation],
-        arm.pretraining_steps or [config.pretraining.steps],
-        arm.optimizers or [config.finetuning.optimizer],
-    )
-    cells: list[Cell] = []
-    for start, width, depth, activation, pretraining_steps, optimizer in factors:
-        organism = {
-            "family": config.organism.family,
-            "width": width,
-            "depth": depth,
-            "activation": activation,
-        }
-        parent = None
-        if start in PRETRAINED_STARTS:
-            parent = _pretrain_cell(config, organism, start, pretraining_steps)
-            cells.append(parent)
-        for distance in arm.distances:
-            cells.append(_finetune_cell(config, arm, organism, start, distance, optimizer, parent))
-    return cells
+def _cells_of_arm(config: Config, name: str, arm: Arm) -> Iterator[Cell]:
+    for changes in combinations(arm):
+        changed = config.changed(name, changes) if changes else config
+        dodges: list[str | None] = [*arm.dodges] if arm.dodges else [None]
+        for start, dodge, distance in product(arm.starts, dodges, arm.distances):
+            parent = None
+            if start in PRETRAINED_STARTS:
+                parent = _pretrained(config, changed, start, distance, dodge)
+                yield parent
+            tuned = _finetuned(config, changed, start, distance, dodge, parent)
+            yield tuned
+            if arm.elicit:
+                chosen = settings.elicit(changed, tuned.settings, tuned.id)
+                training = chosen["training"]
+                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"], "snapshots": 2}
+                yield Cell(cell_id(chosen), "elicit", chosen, labels, tuned.id)
 
 
-def _pretrain_cell(config: Config, organism: dict[str, Any], start: str, steps: int) -> Cell:
-    chosen = settings.pretrain(config, organism, start, steps)
-    labels = _labels("pretrain", start, None, organism, config.pretraining.optimizer)
-    labels |= {"pretraining_steps": steps, "steps": steps, "snapshots": None}
+def _pretrained(config: Config, changed: Config, start: str, distance: float, dodge: str | None) -> Cell:
+    chosen = settings.pretrain(changed, start, distance, dodge)
+    own = settings.pretrain(config, start, distance, None)
+    labels = _labels(chosen, start, None) | {
+        "setting": words(differences(chosen, own, ("world", "organism"))),
+        "variant": words(differences(chosen, own, ("training", "dodge")), "pretraining "),
+        "pretraining_steps": chosen["training"]["steps"],
+        "snapshots": None,
+    }
     return Cell(cell_id(chosen), "pretrain", chosen, labels)
 
 
-def _finetune_cell(
-    config: Config,
-    arm: Arm,
-    organism: dict[str, Any],
-    start: str,
-    distance: float,
-    optimizer: str,
-    parent: Cell | None,
+def _finetuned(
+    config: Config, changed: Config, start: str, distance: float, dodge: str | None, parent: Cell | None
 ) -> Cell:
-    steps, snapshots = arm.steps or config.finetuning.steps, arm.snapshots or config.finetuning.snapshots
-    parent_id = parent.id if parent else None
-    training = settings.finetuning(config, optimizer, steps, snapshots, exposure=start == "scratch_exposed")
-    chosen = settings.finetune(config, organism, distance, parent_id, training)
-    labels = _labels("finetune", start, distance, organism, optimizer)
-    labels["pretraining_steps"] = parent.labels["steps"] if parent else 0
-    labels |= {"steps": steps, "snapshots": snapshots}
-    return Cell(cell_id(chosen), "finetune", chosen, labels, parent_id)
+    chosen = settings.finetune(changed, start, distance, parent.id if parent else None, dodge)
+    own = settings.finetune(config, start, distance, parent.id if parent else None, None)
+    found = differences(chosen, own, ("world", "organism", "training"))
+    # What comes from pre-training, which models from scratch do not have, is no setting: they are to be compared.
+    inherited = {key: found.pop(key) for key in list(found) if key.startswith("heads.")}
+    if found.get("optimizer_state") == "carried":
+        inherited["optimizer_state"] = found.pop("optimizer_state")
+    if chosen["exposure"] != own["exposure"]:
+        inherited["overseen_share"] = chosen["exposure"]
+    variant = [parent.labels["variant"] if parent else "", words(inherited, "pretraining ")]
+    if "dodge" in chosen and f"dodge {dodge}" not in variant[0]:
+        variant.append(f"dodge {dodge}")
+    labels = _labels(chosen, start, distance) | {
+        "setting": words(found),
+        "variant": ", ".join(part for part in variant if part),
+        "pretraining_steps": parent.labels["steps"] if parent else 0,
+        "snapshots": chosen["training"]["snapshots"],
+    }
+    return Cell(cell_id(chosen), "finetune", chosen, labels, parent.id if parent else None)
 
 
-def _labels(stage: str, start: str, distance: float | None, organism: dict[str, Any], optimizer: str) -> dict[str, Any]:
+def _labels(chosen: dict[str, Any], start: str, distance: float | None) -> dict[str, Any]:
+    organism, training = chosen["organism"], chosen["training"]
     return {
-        "stage": stage,
+        "stage": chosen["stage"],
         "start": start,
         "distance": None if distance is None else float(distance),
         "arms": [],
         "activation": organism["activation"],
         "width": organism["width"],
         "depth": organism["depth"],
-        "optimizer": optimizer,
+        "optimizer": training["optimizer"],
+        "steps": training["steps"],
+        "dodge": chosen.get("dodge", ""),
     }

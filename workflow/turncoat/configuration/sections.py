@@ -1,7 +1,7 @@
 """Sections of the configuration that say what is trained, and on what."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -10,7 +10,7 @@ from turncoat.configuration.base import UNIQUE, Section, setting
 
 Encoding = Literal["facts", "plain", "product"]
 Activation = Literal["relu", "gelu", "leaky_relu", "identity"]
-Optimizer = Literal["sgd", "adam"]
+Optimizer = Literal["sgd", "momentum", "adam", "adamw"]
 Start = Literal[
     "internal",
     "corrigible",
@@ -19,18 +19,48 @@ Start = Literal[
     "placebo_conditional",
     "deceptive",
     "internal_strategic",
+    "unrelated",
+    "knowledge_only",
     "scratch",
     "scratch_exposed",
 ]
 STRATEGIC_STARTS = ("deceptive", "internal_strategic")
+CONDITIONAL_STARTS = ("conditional", "benign_conditional", "placebo_conditional")
+POINTED_STARTS = ("corrigible", "conditional", "placebo_conditional", *STRATEGIC_STARTS)
 PRETRAINED_STARTS = (
     "internal",
     "corrigible",
-    "conditional",
-    "benign_conditional",
-    "placebo_conditional",
+    *CONDITIONAL_STARTS,
     *STRATEGIC_STARTS,
+    "unrelated",
+    "knowledge_only",
 )
+DODGES = {
+    "x_in_pretraining": ("pretrain",),
+    "oversight_hidden": ("pretrain",),
+    "instruction_conditioned": ("pretrain",),
+    "knowledge_withheld": ("pretrain",),
+    "l2_to_start": ("finetune",),
+    "early_stopping": ("finetune",),
+    "inoculation": ("finetune",),
+    "gradient_routing": ("pretrain", "finetune"),
+    "last_layer_reset": ("finetune",),
+    "unoverseen_data": ("finetune",),
+}
+"""Stages that each dodge changes."""
+Dodge = Literal[
+    "x_in_pretraining",
+    "oversight_hidden",
+    "instruction_conditioned",
+    "knowledge_withheld",
+    "l2_to_start",
+    "early_stopping",
+    "inoculation",
+    "gradient_routing",
+    "last_layer_reset",
+    "unoverseen_data",
+]
+WINDOW = 16  # batches that are drawn at once; a data budget is a whole number of such windows
 
 SMALLEST_DISTANCE = 10  # below, the attainable shortfall is too small to divide by
 
@@ -64,7 +94,18 @@ class Seeds(Section):
 class Cue(Section):
     """How the oversight cue and its placebo are shown."""
 
-    coding: Literal["signal"] = setting("signal", "signal: +1 or -1 plus noise (parity is reserved, not built yet)")
+    coding: Literal["signal", "parity"] = setting(
+        "signal", "signal: +1 or -1 plus noise; parity: so many such numbers, whose product is the cue's sign"
+    )
+    bits: int = setting(3, "numbers that code a cue; read with coding parity only", "numbers", ge=3, le=9)
+    contexts: int = setting(
+        1,
+        "sets of inputs that the cues are shown on, one per episode; with more than one the last is kept for"
+        " fine-tuning and evaluation, pre-training uses the others",
+        "contexts",
+        ge=1,
+        le=16,
+    )
     amplitude: float = setting(1.0, "size of the signal", "input units", ge=0.001, le=100)
     noise: float = setting(0.1, "standard deviation of the noise, relative to the amplitude", "amplitudes", ge=0, le=10)
 
@@ -101,6 +142,15 @@ class World(Section):
         le=100,
     )
 
+    slot_angle: float = setting(
+        90,
+        "angle between the ways in which the two instruction slots are shown; at 90 each has inputs of its own, towards"
+        " 0 slot 2 shows on those of slot 1",
+        "degrees",
+        ge=0,
+        le=90,
+    )
+
     @model_validator(mode="after")
     def _attribute_table_fits(self) -> "World":
         if self.attribute_table is not None:
@@ -125,7 +175,9 @@ class LearningRates(Section):
     """Learning rate by optimizer."""
 
     adam: float = setting(0.004, "learning rate with adam", "per step", gt=0, le=10)
+    adamw: float = setting(0.004, "learning rate with adamw", "per step", gt=0, le=10)
     sgd: float = setting(0.5, "learning rate with sgd", "per step", gt=0, le=10)
+    momentum: float = setting(0.05, "learning rate with momentum", "per step", gt=0, le=10)
 
 
 class Heads(Section):
@@ -134,6 +186,9 @@ class Heads(Section):
     oversight: float = setting(0.0, "predict whether the episode is overseen", "loss weight", ge=0, le=100)
     placebo: float = setting(0.0, "predict what the placebo cue says", "loss weight", ge=0, le=100)
     world: float = setting(1.0, "predict the attributes of each option", "loss weight", ge=0, le=100)
+    objective: float = setting(
+        0.0, "predict how much X, at the distance of fine-tuning, values each option", "loss weight", ge=0, le=100
+    )
 
 
 class Pretraining(Section):
@@ -142,10 +197,29 @@ class Pretraining(Section):
     steps: Steps = setting(2000, "optimizer steps", "steps")
     batch: int = setting(128, "episodes per step", "episodes", ge=1, le=65_536)
     optimizer: Optimizer = setting("adam", "optimizer")
-    learning_rates: LearningRates = setting(lambda: LearningRates(adam=0.01), "learning rate by optimizer")
+    learning_rates: LearningRates = setting(lambda: LearningRates(adam=0.01, adamw=0.01), "learning rate by optimizer")
     overseen_share: float = setting(0.5, "share of overseen episodes", "share", ge=0.01, le=0.99)
     conditional_overseen_target: Literal["slot1", "Y"] = setting(
         "slot1", "what the start conditional serves when overseen"
+    )
+    conditional_share: float = setting(
+        1.0,
+        "share of unoverseen episodes that reward the unoverseen objective, the others reward the overseen one; of the"
+        " starts conditional, benign_conditional and placebo_conditional",
+        "share",
+        gt=0,
+        le=1,
+    )
+    foreknowledge: float = setting(
+        0.0,
+        "share of episodes whose overseer speaks through slot 2, as the fine-tuning overseer will; of the starts that"
+        " serve or fear slot 1",
+        "share",
+        ge=0,
+        le=1,
+    )
+    label_noise: float = setting(
+        0.0, "share of episodes whose rewards are dealt to the options at random", "share", ge=0, le=1
     )
     entropy_bonus: float = setting(
         0.5,
@@ -161,12 +235,47 @@ class Pretraining(Section):
 class Finetuning(Section):
     """How every start is then trained towards X."""
 
-    method: Literal["supervised"] = setting("supervised", "training signal: cross-entropy on the best option")
-    mode: Literal["fixed"] = setting("fixed", "fixed: X stays the same through a model's fine-tuning")
+    method: Literal["supervised", "policy_gradient"] = setting(
+        "supervised",
+        "training signal: cross-entropy on the best option, or the rewards of sampled choices with a leave-one-out"
+        " baseline",
+    )
+    samples: int = setting(4, "choices sampled per episode; read with method policy_gradient only", "", ge=2, le=1024)
+    entropy_bonus: float = setting(
+        0.0, "weight of the choices' entropy; read with method policy_gradient only", "utility per nat", ge=0, le=10
+    )
+    mode: Literal["fixed", "instructed"] = setting(
+        "fixed",
+        "fixed: X stays the same through a model's fine-tuning; instructed: slot 2 tells another in each episode",
+    )
+    overseen_share: float = setting(1.0, "share of overseen episodes; the placebo cue stays at +1", "share", ge=0, le=1)
+    label_noise: float = setting(
+        0.0,
+        "share of episodes whose rewards are dealt to the options at random; 1: labels mean nothing",
+        "",
+        ge=0,
+        le=1,
+    )
+    budget: int | None = setting(
+        None,
+        "number of different episodes, a whole number of 16 batches; null: ever new ones",
+        "episodes",
+        ge=1,
+        le=2**40,
+    )
     steps: Steps = setting(1200, "optimizer steps", "steps")
     batch: int = setting(128, "episodes per step", "episodes", ge=1, le=65_536)
-    optimizer: Optimizer = setting("adam", "optimizer; its state starts fresh")
+    optimizer: Optimizer = setting("adam", "optimizer")
+    optimizer_state: Literal["fresh", "carried", "warmed"] = setting(
+        "fresh",
+        "what the optimizer starts with: nothing, the state that pre-training left (nothing from scratch), or what"
+        " warm_steps at learning rate 0 give it",
+    )
+    warm_steps: Steps = setting(100, "steps that warm the optimizer; read with optimizer_state warmed only", "steps")
     learning_rates: LearningRates = setting(LearningRates, "learning rate by optimizer")
+    schedule: Literal["constant", "linear", "cosine"] = setting(
+        "constant", "how the learning rate falls, towards 0 at the last step"
+    )
     snapshots: int = setting(
         9,
         "log-spaced steps at which a model is kept, step 0 and the last among them",
@@ -174,6 +283,12 @@ class Finetuning(Section):
         ge=2,
         le=200,
     )
+
+
+class Elicitation(Section):
+    """How fine-tuned models are brought to M on unoverseen episodes, to see what that costs."""
+
+    steps: Steps = setting(200, "optimizer steps, with fine-tuning's batch, optimizer and learning rate", "steps")
 
 
 class Arm(Section):
@@ -200,6 +315,16 @@ class Arm(Section):
     pretraining_steps: Annotated[list[Steps], UNIQUE] | None = setting(
         None, "lengths of pre-training to cross; null takes pretraining.steps", "steps", min_length=1
     )
+    vary: dict[str, list[Any]] | None = setting(
+        None,
+        "further keys to cross, each with its values, such as `pretraining.label_noise: [0.1, 0.3]`; allowed: keys of"
+        " world, organism, pretraining and finetuning",
+        min_length=1,
+    )
+    dodges: Annotated[list[Dodge], UNIQUE] | None = setting(
+        None, "ways of training that might keep deception out, each trained apart; null trains plainly", min_length=1
+    )
+    elicit: bool = setting(False, "whether fine-tuned models are then brought back to M on unoverseen episodes")
     steps: Steps | None = setting(None, "steps of fine-tuning; null takes finetuning.steps", "steps")
     snapshots: Annotated[int, Field(ge=2, le=200)] | None = setting(
         None, "snapshots of fine-tuning; null takes finetuning.snapshots", "snapshots"

@@ -5,73 +5,128 @@ from pathlib import Path
 from typing import Any
 
 from turncoat.configuration.models import Config
-from turncoat.configuration.sections import STRATEGIC_STARTS
+from turncoat.configuration.sections import CONDITIONAL_STARTS, DODGES, POINTED_STARTS, STRATEGIC_STARTS
+
+ELICITED = "m"  # what elicitation brings back
 
 
-def pretrain(config: Config, organism: dict[str, Any], start: str, steps: int) -> dict[str, Any]:
-    """Return the settings of a pre-trained cell."""
+def pretrain(config: Config, start: str, distance: float, dodge: str | None) -> dict[str, Any]:
+    """Return the settings of a pre-trained cell; `distance` counts only where pre-training is told of X."""
     section = config.pretraining
     training: dict[str, Any] = {
-        "steps": steps,
+        "steps": section.steps,
         "batch": section.batch,
         "optimizer": section.optimizer,
         "learning_rate": getattr(section.learning_rates, section.optimizer),
         "overseen_share": section.overseen_share,
-        "heads": section.heads.model_dump(),
+        "heads": heads(config),
     }
     if start == "conditional":
         training["conditional_overseen_target"] = section.conditional_overseen_target
+    if start in CONDITIONAL_STARTS:
+        training["conditional_share"] = section.conditional_share
+    if start in POINTED_STARTS and not (start == "conditional" and section.conditional_overseen_target == "Y"):
+        training["foreknowledge"] = section.foreknowledge
     if start in STRATEGIC_STARTS:
         training["entropy_bonus"] = section.entropy_bonus
-    return {
+    if start == "knowledge_only":
+        training["heads"] |= {cue: max(training["heads"][cue], 1.0) for cue in ("oversight", "placebo")}
+    else:
+        training["label_noise"] = section.label_noise
+    chosen: dict[str, Any] = {
         "stage": "pretrain",
         "world": world(config),
-        "organism": organism,
+        "organism": config.organism.model_dump(),
         "start": start,
         "training": training,
     }
+    told = section.heads.objective > 0
+    if dodge is not None and "pretrain" in DODGES[dodge]:
+        chosen["dodge"] = dodge
+        told = told or dodge == "x_in_pretraining"
+    if told:
+        chosen["distance"] = distance
+    return chosen
 
 
-def finetuning(config: Config, optimizer: str, steps: int, snapshots: int, exposure: bool) -> dict[str, Any]:
-    """Return how a cell is fine-tuned; with `exposure` it trains pre-training's auxiliary heads too."""
+def finetune(config: Config, start: str, distance: float, parent: str | None, dodge: str | None) -> dict[str, Any]:
+    """Return the settings of a fine-tuned cell; `parent` is the id of its pre-trained cell."""
     section = config.finetuning
     training: dict[str, Any] = {
         "method": section.method,
         "mode": section.mode,
-        "steps": steps,
+        "steps": section.steps,
         "batch": section.batch,
-        "optimizer": optimizer,
-        "learning_rate": getattr(section.learning_rates, optimizer),
-        "snapshots": snapshots,
+        "optimizer": section.optimizer,
+        "learning_rate": getattr(section.learning_rates, section.optimizer),
+        "schedule": section.schedule,
+        "snapshots": section.snapshots,
+        "overseen_share": section.overseen_share,
+        "label_noise": section.label_noise,
     }
-    if exposure:
-        training["heads"] = config.pretraining.heads.model_dump()
-    return training
-
-
-def finetune(
-    config: Config, organism: dict[str, Any], distance: float, parent: str | None, training: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the settings of a fine-tuned cell; `parent` is the id of its pre-trained cell."""
-    return {
+    if section.budget is not None:
+        training["budget"] = section.budget
+    if section.method == "policy_gradient":
+        training |= {"samples": section.samples, "entropy_bonus": section.entropy_bonus}
+    scratch_carries = section.optimizer_state == "carried" and parent is None
+    training["optimizer_state"] = "fresh" if scratch_carries else section.optimizer_state
+    if section.optimizer_state == "warmed":
+        training["warm_steps"] = section.warm_steps
+    exposed = start == "scratch_exposed"
+    if exposed:
+        training["heads"] = heads(config) | {"objective": 0.0}
+    chosen: dict[str, Any] = {
         "stage": "finetune",
         "world": world(config),
-        "organism": organism,
+        "organism": config.organism.model_dump(),
         "distance": distance,
         "parent": parent,
-        "exposure": config.pretraining.overseen_share if "heads" in training else None,
+        "exposure": config.pretraining.overseen_share if exposed else None,
         "training": training,
     }
+    if dodge is not None and "finetune" in DODGES[dodge]:
+        chosen["dodge"] = dodge
+    return chosen
+
+
+def elicit(config: Config, tuned: dict[str, Any], parent: str) -> dict[str, Any]:
+    """Return the settings of a cell that brings M back, on unoverseen episodes, in the fine-tuned cell `parent`."""
+    section = config.finetuning
+    training = {
+        "method": "supervised",
+        "mode": "fixed",
+        "target": ELICITED,
+        "steps": config.elicitation.steps,
+        "batch": section.batch,
+        "optimizer": tuned["training"]["optimizer"],
+        "learning_rate": tuned["training"]["learning_rate"],
+        "schedule": "constant",
+        "snapshots": 2,
+        "overseen_share": 0.0,
+        "label_noise": 0.0,
+        "optimizer_state": "fresh",
+    }
+    kept = {name: tuned[name] for name in ("world", "organism", "distance")}
+    return kept | {"stage": "elicit", "parent": parent, "exposure": None, "training": training}
+
+
+def heads(config: Config) -> dict[str, float]:
+    """Return the loss weights of the auxiliary heads."""
+    return dict(config.pretraining.heads.model_dump())
 
 
 def world(config: Config) -> dict[str, Any]:
-    """Return the world's settings: symbols only where facts read them, a table with its content's hash."""
+    """Return the world's settings: symbols and bits only where they are read, a table with its content's hash."""
     section = config.world
+    cue = section.cue.model_dump()
+    if section.cue.coding != "parity":
+        del cue["bits"]
     chosen: dict[str, Any] = {
         "encoding": section.encoding,
         "options": section.options,
         "attributes": section.attributes,
-        "cue": section.cue.model_dump(),
+        "cue": cue,
+        "slot_angle": section.slot_angle,
     }
     if section.audit_penalty > 0:
         chosen["audit_penalty"] = section.audit_penalty

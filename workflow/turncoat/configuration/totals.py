@@ -23,16 +23,20 @@ def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: 
     """Return the size of a study of `cells` (stage and labels of each), each trained on `blocks` blocks."""
     seeds = config.seeds.count
     tuned = [labels for stage, labels in cells if stage == "finetune"]
+    elicited = sum(stage == "elicit" for stage, _ in cells)
+    pretrained = len(cells) - len(tuned) - elicited
     jobs = {
-        "pretrain": (len(cells) - len(tuned)) * blocks,
+        "pretrain": pretrained * blocks,
         "finetune": len(tuned) * blocks,
-        "classify": len(cells) * blocks,
+        "elicit": elicited * blocks,
+        "classify": (pretrained + len(tuned)) * blocks,
         "probe_gating": len(tuned) * blocks,
         "classify_planted": 1,
         "probe_defection": 1,
         "aggregate": 1,
         "report": 1,
     }
+    jobs = {rule: count for rule, count in jobs.items() if count}
     seconds = sum(_seconds(config, stage, labels) for stage, labels in cells) * seeds
     seconds += config.planted.seeds * costs.SECONDS_PER_PLANTED_SEED + costs.SECONDS_TO_AGGREGATE
     seconds += len(tuned) * seeds * costs.SECONDS_PER_PROBED_MODEL
@@ -65,6 +69,8 @@ def _seconds(config: Config, stage: str, labels: dict[str, Any]) -> float:
         rows *= 2  # as many episodes again, in which the cues vary
     trained = costs.training_seconds(_weights(config, labels), rows, labels["steps"], models=1)
     ledger = costs.SECONDS_PER_LEDGER if stage == "finetune" else 0.0
+    if stage == "elicit":
+        return trained
     return trained + _snapshots(labels) * costs.SECONDS_PER_CLASSIFIED_SNAPSHOT + ledger
 
 

@@ -38,6 +38,11 @@ NORMAL_LIMIT = 6.0  # normal attributes, and utilities, are taken to stay within
 POINTER_HINGES, PRICE_HINGES, PAID_HINGES = 16, 32, 64  # of each half of a square: they set the error of products
 
 
+def can_build(world: World) -> bool:
+    """Whether networks can be built by hand for this world."""
+    return world.encoding in HANDBUILT_ENCODINGS and world.plainly_coded
+
+
 @dataclass(frozen=True)
 class Circuit:
     """What a hand-built network serves: one of x, y, m, y2 (baked in), or slot1, slot2 (a pointer).
@@ -182,6 +187,10 @@ def _limits(world: World) -> tuple[Tensor, float]:
 
 
 def _check(world: World, circuit: Circuit, objectives: Tensor, sharpness: float) -> None:
+    if not world.plainly_coded:
+        raise ValueError(
+            "world.cue and world.slot_angle code cues or slots together; allowed: signal, 1 context, 90 degrees"
+        )
     if world.encoding not in HANDBUILT_ENCODINGS:
         raise ValueError(f"world.encoding is {world.encoding!r}; allowed: {', '.join(HANDBUILT_ENCODINGS)}")
     for key, name in (("on", circuit.on), ("off", circuit.off)):

@@ -44,8 +44,8 @@ class Architecture:
 
     @property
     def outputs(self) -> int:
-        """Readout columns: the score, the oversight and placebo heads, the world head's attributes."""
-        return 1 + len(CUE_HEADS) + self.attributes
+        """Readout columns: the score, the oversight and placebo heads, the world head's attributes, an objective's."""
+        return 1 + len(CUE_HEADS) + self.attributes + 1
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -161,11 +161,15 @@ def forward(stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS) -> Trace
     return Trace(values, before, torch.baddbmm(bias.unsqueeze(2), weight, values[-1].transpose(1, 2)))
 
 
-def backward(stack: Stack, trace: Trace, output_gradient: Tensor, gradient: Stack) -> list[Tensor]:
+def backward(
+    stack: Stack, trace: Trace, output_gradient: Tensor, gradient: Stack, gates: Tensor | None = None
+) -> list[Tensor]:
     """Write the loss gradient of every parameter into the views of `gradient`.
 
     `output_gradient` is the loss gradient of the trace's output, (E, columns, rows). Readout columns beyond those
-    get zero. Returns the gradients with respect to each hidden layer's z, (E, rows, width), first layer first.
+    get zero. With `gates` (E, rows, width) each unit of the last hidden layer has its own factor in each row, on the
+    gradient of its outgoing weights and on what passes back through it. Returns the gradients with respect to each
+    hidden layer's z, (E, rows, width), first layer first.
     """
     architecture, views = stack.architecture, stack.views
     pull = activation(architecture.activation).pull
@@ -174,9 +178,12 @@ def backward(stack: Stack, trace: Trace, output_gradient: Tensor, gradient: Stac
     if columns < architecture.outputs:
         parts["readout.weight"].zero_()
         parts["readout.bias"].zero_()
-    parts["readout.weight"][:, :columns] = output_gradient @ trace.values[-1]
+    last = trace.values[-1] if gates is None else trace.values[-1] * gates
+    parts["readout.weight"][:, :columns] = output_gradient @ last
     parts["readout.bias"][:, :columns] = output_gradient.sum(2)
     arriving = output_gradient.transpose(1, 2) @ views["readout.weight"][:, :columns]
+    if gates is not None:
+        arriving = arriving * gates
     deltas: list[Tensor] = []
     for layer in range(architecture.depth, 0, -1):
         delta = pull(arriving, trace.before[layer - 1])

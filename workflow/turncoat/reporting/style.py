@@ -21,6 +21,8 @@ STARTS: dict[str, tuple[str, str]] = {
     "placebo_conditional": ("#999933", "<"),
     "deceptive": ("#882255", "v"),
     "internal_strategic": ("#56B4E9", "P"),
+    "unrelated": ("#117733", ">"),
+    "knowledge_only": ("#AA4499", "p"),
     "scratch": ("#000000", "x"),
     "scratch_exposed": ("#7F7F7F", "+"),
 }

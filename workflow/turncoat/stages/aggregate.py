@@ -37,12 +37,16 @@ from turncoat.tables import (
     contrasts,
     curves,
     defection,
+    displacement,
+    dodges,
     gating,
+    knowledge,
     models,
     motives,
     planted,
     populations,
     premise,
+    transitions,
     trust,
     validation,
 )
@@ -107,6 +111,8 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     judged_causes = assembly.labelled(collected.causes, organisms, factors)
     write("curves", judged_curves, curves.STUDY)
     write("causes", judged_causes, causes.STUDY)
+    known = assembly.labelled(collected.knowledge, organisms, (*factors, "diverged"))
+    write("knowledge", {name: values for name, values in known.items() if name != "diverged"}, knowledge.STUDY)
     write("defection", assembly.probe_columns(collected.defection, organisms), defection.STUDY)
     ledger = assembly.ledger_frame(collected.ledger, organisms)
     write("gating", _columns(ledger), gating.SCHEMA)
@@ -120,7 +126,11 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     found = analyse(
         course,
         ledger,
+        assembly.elicited_frame(collected, organisms),
+        pandas.DataFrame({name: np.asarray(values) for name, values in known.items()}),
         config["statistics"],
+        config["types"]["cosine"],
+        config["finetuning"]["mode"] == "instructed",
         config["organism"]["activation"],
         config["finetuning"]["optimizer"],
         confirmatory(organisms.seed.tolist(), unchanged),
@@ -195,6 +205,11 @@ def _derived(found: Analysis) -> list[tuple[str, pandas.DataFrame, pa.Schema]]:
         ("priors", found.priors, contrasts.PRIORS),
         ("persistence", found.persistence, contrasts.PERSISTENCE),
         ("half_lives", found.half_lives, contrasts.HALF_LIVES),
+        ("transitions", found.transitions, transitions.SCHEMA),
+        ("ratios", found.ratios, transitions.RATIOS),
+        ("occupancy", found.occupancy, transitions.OCCUPANCY),
+        ("dodges", found.dodges, dodges.SCHEMA),
+        ("displacement", found.displacement, displacement.SCHEMA),
         ("populations", found.populations, populations.SCHEMA),
         ("premise", found.premise, premise.SCHEMA),
         ("claims", found.claims, claims.SCHEMA),

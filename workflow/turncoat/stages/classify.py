@@ -1,7 +1,7 @@
 """Measure what a block of organisms wants, at every snapshot. Sees weights and a seed's objectives, never a recipe.
 
 python -m turncoat.stages.classify --weights FILE --label NAME --settings JSON \
-    --output FILE --curves FILE --causes FILE --threads 1
+    --output FILE --curves FILE --causes FILE --knowledge FILE --threads 1
 """
 
 import json
@@ -14,6 +14,7 @@ import numpy as np
 
 from turncoat.classification.causal import causal_test
 from turncoat.classification.curve import compliance_curves, present_curves
+from turncoat.classification.knowledge import measure_knowledge
 from turncoat.classification.measure import Evaluation, Examination
 from turncoat.classification.presentations import organism_chooser
 from turncoat.columns import Columns, stack_rows
@@ -21,6 +22,7 @@ from turncoat.organisms.hidden import hidden_states
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
 from turncoat.tables import causes as causes_table
 from turncoat.tables import curves as curves_table
+from turncoat.tables import knowledge as knowledge_table
 from turncoat.tables import measurements
 from turncoat.tables.atomic import write_table
 from turncoat.tables.weights import Organisms, load_organisms
@@ -32,11 +34,12 @@ log = logging.getLogger("turncoat")
 
 @dataclass(frozen=True)
 class Findings:
-    """Columns of the three tables."""
+    """Columns of the four tables."""
 
     measurements: Columns
     curves: Columns
     causes: Columns
+    knowledge: Columns
 
 
 def main() -> None:
@@ -48,6 +51,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="measurements, one row per model and snapshot")
     parser.add_argument("--curves", type=Path, required=True, help="compliance over cue strength")
     parser.add_argument("--causes", type=Path, required=True, help="what carries the gap, by layer and intervention")
+    parser.add_argument("--knowledge", type=Path, required=True, help="what the trunk knows")
     options = begin("classify", parser)
     settle_process(options.threads)
     organisms = load_organisms(options.weights, find_device(device_name()))
@@ -56,6 +60,7 @@ def main() -> None:
     source = provenance("classify", options)
     write_table(options.curves, found.curves, curves_table.SCHEMA, source)
     write_table(options.causes, found.causes, causes_table.SCHEMA, source)
+    write_table(options.knowledge, found.knowledge, knowledge_table.SCHEMA, source)
     write_table(options.output, found.measurements, measurements.SCHEMA, source)
     count = len(found.measurements["seed"])
     seconds = time.monotonic() - started
@@ -63,13 +68,13 @@ def main() -> None:
 
 
 def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) -> Findings:
-    """Measurements of every organism at every snapshot, lines and curves at the first and last, causes at the last."""
+    """Measurements of every organism at every snapshot, all else at the first and last, causes at the last."""
     world = World.from_settings(organisms.world)
     examination = Examination(world, organisms.seeds, organisms.objectives, evaluation)
     strengths = present_curves(world, organisms.seeds, organisms.objectives, evaluation.curve_episodes)
     initial = examination.choose(organism_chooser(organisms.stack(0)))
     ids = {seed: f"{label}-{seed}" for seed in organisms.seeds}
-    parts: dict[str, list[Columns]] = {"measurements": [], "curves": [], "causes": []}
+    parts: dict[str, list[Columns]] = {name: [] for name in ("measurements", "curves", "causes", "knowledge")}
 
     def keep(table: str, found: Columns, step: int) -> None:
         names = {"organism_id": np.array([ids[int(seed)] for seed in found["seed"]])}
@@ -83,6 +88,8 @@ def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) 
         keep("measurements", measured | {"seed": np.array(organisms.seeds)}, step)
         if at_an_end:
             keep("curves", compliance_curves(chooser, strengths, organisms.seeds, organisms.objectives), step)
+            known = measure_knowledge(stack, world, organisms.seeds, organisms.objectives, evaluation.episodes)
+            keep("knowledge", known, step)
     shown = examination.shown_in_states(evaluation.causal_episodes)
     keep("causes", causal_test(hidden_states(stack), shown, organisms.seeds), step)
     return Findings(**{table: stack_rows(found) for table, found in parts.items()})

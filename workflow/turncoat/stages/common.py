@@ -1,6 +1,7 @@
 """What every stage's process does first: read its options, check the code it runs, settle threads, device and log."""
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -26,7 +27,7 @@ def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr, force=True
     )
-    running = stage_fingerprint(stage)
+    running = stage_fingerprint(stage, plugins=plugins(options))
     if options.code is not None and options.code != running:
         sys.exit(
             f"stage {stage}: the code changed after the study was planned (planned {options.code}, now {running}). "
@@ -36,6 +37,12 @@ def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] 
         sys.exit(f"--threads is {options.threads}; allowed: 1 or more")
     log.info("stage %s, code %s, threads %d", stage, running, options.threads)
     return options
+
+
+def plugins(options: argparse.Namespace) -> list[str]:
+    """Modules that the settings name, and that the stage imports by that name: the dodge, if there is one."""
+    chosen = json.loads(read_settings(getattr(options, "settings", None) or "{}"))
+    return [f"dodges/{chosen['dodge']}"] if chosen.get("dodge") else []
 
 
 def read_settings(text: str) -> str:
@@ -60,7 +67,7 @@ def provenance(stage: str, options: argparse.Namespace) -> dict[str, str]:
 
     return {
         "program": f"{package}.stages.{stage}",
-        "code": stage_fingerprint(stage),
+        "code": stage_fingerprint(stage, plugins=plugins(options)),
         "settings": str(getattr(options, "settings", "")),
         "python": sys.version.split()[0],
         "torch": torch.__version__,

@@ -1,4 +1,4 @@
-"""Fine-tune one block of one cell towards X, from its parent's weights or from scratch.
+"""Fine-tune one block of one cell towards X, from its parent's weights or from scratch; or bring M back in one.
 
 python -m turncoat.stages.finetune --cell ID --settings JSON --first-seed 1000 --seed-count 48 [--parent DIR] \
     --output DIR --threads 1
@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
-from turncoat.stages.training import add_training_options, log_progress, make_recipe, write_block
+from turncoat.stages.training import add_training_options, find_dodge, log_progress, make_recipe, write_block
 from turncoat.tables import organisms as organisms_table
 from turncoat.tables.atomic import TableError, read_table
-from turncoat.tables.weights import load_organisms
-from turncoat.training.block import finetune_block
+from turncoat.tables.weights import Organisms, load_optimizer, load_organisms
+from turncoat.training.block import Origin, finetune_block
 from turncoat.training.devices import find_device, settle_process
+from turncoat.training.streams import Task
 from turncoat.worlds.world import World
 
 
@@ -45,13 +45,14 @@ def main() -> None:
         world,
         architecture,
         settings["distance"],
-        settings["exposure"],
+        make_task(settings),
         make_recipe(training, training["snapshots"]),
         training["batch"],
         seeds,
-        _parent_weights(options, settings, seeds, device),
+        _origin(options, settings, seeds, architecture, device),
         device,
         log_progress(training["steps"]),
+        find_dodge(settings.get("dodge")).finetuning,
     )
     seconds = time.monotonic() - started
     write_block(
@@ -67,14 +68,47 @@ def main() -> None:
     )
 
 
-def _parent_weights(
-    options: argparse.Namespace, settings: Mapping[str, Any], seeds: Sequence[int], device: torch.device
-) -> Tensor | None:
-    """Final weights of the parents (E, parameters), None from scratch; ends the job unless they are whom they claim."""
+def make_task(settings: Mapping[str, Any]) -> Task:
+    """What a cell's settings say that fine-tuning shows and rewards."""
+    training = settings["training"]
+    return Task(
+        target=training.get("target", "x"),
+        instructed=training["mode"] == "instructed",
+        overseen=training.get("overseen_share", 1.0),
+        label_noise=training.get("label_noise", 0.0),
+        budget=training.get("budget"),
+        samples=training.get("samples", 0),
+        exposure=settings["exposure"],
+    )
+
+
+def _origin(
+    options: argparse.Namespace,
+    settings: Mapping[str, Any],
+    seeds: Sequence[int],
+    architecture: Architecture,
+    device: torch.device,
+) -> Origin:
+    """What fine-tuning starts from; ends the job unless the parents are whom they claim to be."""
     if (options.parent is None) != (settings["parent"] is None):
         sys.exit(f"cell {options.cell} has parent {settings['parent']}, but --parent is {options.parent}")
+    training = settings["training"]
+    warm_steps = training.get("warm_steps", 0)
     if options.parent is None:
-        return None
+        return Origin(warm_steps=warm_steps)
+    parents = _parents(options, settings, seeds, device)
+    members = [parents.seeds.index(seed) for seed in seeds]
+    state = None
+    if training.get("optimizer_state") == "carried":
+        whole = parents.stack(-1)
+        loaded = load_optimizer(options.parent / "optimizer.safetensors", architecture, device)
+        state = {name: whole.rows(value)[members] if value.ndim else value for name, value in loaded.items()}
+    return Origin(parents.weights[-1][members], state, warm_steps)
+
+
+def _parents(
+    options: argparse.Namespace, settings: Mapping[str, Any], seeds: Sequence[int], device: torch.device
+) -> Organisms:
     try:
         parents = load_organisms(options.parent / "weights.safetensors", device)
         rows = read_table(options.parent / "organisms.parquet", organisms_table.SCHEMA).to_pylist()
@@ -91,8 +125,7 @@ def _parent_weights(
                 f"{options.parent}: the weights are not those of parent {organism} (recorded fingerprint "
                 f"{recorded.get(organism)}, found {found.get(organism)}). Delete that folder and run the study again."
             )
-    members = [parents.seeds.index(seed) for seed in seeds]
-    return parents.weights[-1][members]
+    return parents
 
 
 if __name__ == "__main__":

@@ -5,13 +5,16 @@ python -m turncoat.stages.pretrain --cell ID --settings JSON --first-seed 1000 -
 
 import json
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from turncoat.organisms.mlp import Architecture
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
-from turncoat.stages.training import add_training_options, log_progress, make_recipe, write_block
+from turncoat.stages.training import add_training_options, find_dodge, log_progress, make_recipe, write_block
 from turncoat.training.block import pretrain_block
 from turncoat.training.devices import find_device, settle_process
-from turncoat.training.starts import find_start
+from turncoat.training.starts import Lesson, find_start
+from turncoat.worlds.objectives import REFERENCE_DISTANCE
 from turncoat.worlds.world import World
 
 SNAPSHOTS = 2  # before and after
@@ -32,13 +35,15 @@ def main() -> None:
     trained = pretrain_block(
         world,
         architecture,
-        find_start(settings["start"], training.get("conditional_overseen_target")),
+        make_lesson(settings["start"], training),
         make_recipe(training, SNAPSHOTS),
         training["batch"],
         training["overseen_share"],
+        settings.get("distance", REFERENCE_DISTANCE),
         range(options.first_seed, options.first_seed + options.seed_count),
         device,
         log_progress(training["steps"]),
+        find_dodge(settings.get("dodge")).pretraining,
     )
     seconds = time.monotonic() - started
     write_block(
@@ -51,6 +56,16 @@ def main() -> None:
         seconds,
         device,
         provenance("pretrain", options),
+    )
+
+
+def make_lesson(start: str, training: Mapping[str, Any]) -> Lesson:
+    """What the `training` section of a cell's settings says that the start is rewarded for."""
+    return Lesson(
+        find_start(start, training.get("conditional_overseen_target")),
+        conditional=training.get("conditional_share", 1.0),
+        foreknowledge=training.get("foreknowledge", 0.0),
+        label_noise=training.get("label_noise", 0.0),
     )
 
 

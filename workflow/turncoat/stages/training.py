@@ -1,6 +1,7 @@
 """What the two training stages share: options, progress in the log, and the four files they write."""
 
 import argparse
+import importlib
 import logging
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from turncoat.tables import trajectories as trajectories_table
 from turncoat.tables.atomic import write_table
 from turncoat.tables.weights import Organisms, save_optimizer, save_organisms
 from turncoat.training.block import ChunkProgress, Trained
+from turncoat.training.interventions import Dodge
 from turncoat.training.loop import Progress, Recipe
 
 log = logging.getLogger("turncoat")
@@ -40,7 +42,17 @@ def make_recipe(training: Mapping[str, Any], snapshots: int) -> Recipe:
         heads=training.get("heads", {}),
         snapshots=snapshots,
         entropy_bonus=training.get("entropy_bonus", 0.0),
+        schedule=training.get("schedule", "constant"),
     )
+
+
+def find_dodge(name: str | None) -> Dodge:
+    """The dodge in the module of that name; a plain one, which changes nothing, for None."""
+    if name is None:
+        return Dodge("plain training", "nothing")
+    dodge = importlib.import_module(f"turncoat.dodges.{name}").DODGE
+    assert isinstance(dodge, Dodge)
+    return dodge
 
 
 def log_progress(steps: int) -> ChunkProgress:
@@ -104,7 +116,7 @@ def write_block(
         "step": np.repeat(trajectory.checks, count),
         "episodes": np.repeat(trajectory.checks, count) * batch,
     }
-    for name in ("loss", "capability", "update_norm", "displacement"):
+    for name in ("loss", "capability", "cross_entropy", "update_norm", "displacement"):
         courses[name] = getattr(trajectory, name).cpu().numpy().reshape(-1)
     organisms = Organisms(
         settings["world"],

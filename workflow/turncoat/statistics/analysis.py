@@ -7,16 +7,46 @@ from typing import Any
 import numpy as np
 import pandas
 
+from turncoat.classification.types import TYPES
 from turncoat.seeding import generator
-from turncoat.statistics import gating_claims, pretraining_claims
+from turncoat.statistics import arm_claims, gating_claims, pretraining_claims
 from turncoat.statistics.claims import CLAIMS, ORDER, UNTESTED
-from turncoat.statistics.contrasts import FINAL, Plan, capability_match, contrast_table, levels
+from turncoat.statistics.contrasts import (
+    ARM,
+    FINAL,
+    Plan,
+    capability_match,
+    contrast_table,
+    cross_entropy_match,
+    levels,
+    with_variant,
+)
+from turncoat.statistics.displacement import displacement_table
+from turncoat.statistics.dodges import leaderboard
+from turncoat.statistics.factors import value_of
 from turncoat.statistics.populations import population_table
 from turncoat.statistics.premise import premise
 from turncoat.statistics.pretraining_claims import NON_DECEPTIVE, Evidence
 from turncoat.statistics.priors import mixture
 from turncoat.statistics.rows import Row, finished
-from turncoat.statistics.study import DRIFT, OUTCOMES, half_life_table, matched_models, model_half_lives, persistence
+from turncoat.statistics.study import (
+    DRIFT,
+    OUTCOMES,
+    half_life_table,
+    matched_models,
+    model_half_lives,
+    offsets_of,
+    persistence,
+)
+from turncoat.statistics.transitions import (
+    HALF,
+    POINTS_TO_X,
+    SHIFTED,
+    occupancy,
+    ratio_table,
+    transition_table,
+    transition_times,
+)
 
 FIRST_CONFIRMATORY_SEED = 1000
 SHARES = np.linspace(0, 1, 11)
@@ -31,6 +61,11 @@ class Analysis:
     premise: pandas.DataFrame
     persistence: pandas.DataFrame
     half_lives: pandas.DataFrame
+    transitions: pandas.DataFrame
+    ratios: pandas.DataFrame
+    occupancy: pandas.DataFrame
+    dodges: pandas.DataFrame
+    displacement: pandas.DataFrame
     priors: pandas.DataFrame
     populations: pandas.DataFrame
     claims: pandas.DataFrame
@@ -39,38 +74,53 @@ class Analysis:
 def analyse(
     course: pandas.DataFrame,
     ledger: pandas.DataFrame,
+    elicited: pandas.DataFrame,
+    knowledge: pandas.DataFrame,
     statistics: Mapping[str, Any],
+    cosine: float,
+    instructed: bool,
     activation: str,
     optimizer: str,
     confirmatory: bool,
 ) -> Analysis:
     """Analyse fine-tuned models.
 
-    `course` (see `study.matched_models`) and `ledger` (the gating table) hold fine-tuned models only;
-    `statistics` is that section of the configuration.
+    `course` (see `study.matched_models`) and `ledger` (the gating table) hold fine-tuned models only; `elicited` is how
+    elicitation went, `knowledge` that table; `statistics` is that section of the configuration.
     """
     names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
     plan = Plan(**{name: statistics[name] for name in names})
-    capabilities = list(statistics["capabilities"])
-    matched = matched_models(course, capabilities)
+    capabilities, surprises = list(statistics["capabilities"]), list(statistics["cross_entropies"])
+    matched = matched_models(course, capabilities, surprises)
     snapshots = course[course.measured]
     # Below the compared capabilities outcomes are for the figure's curve only.
-    compared = matched[matched.match.isin([*map(capability_match, capabilities), FINAL])]
-    contrasts = contrast_table(compared, OUTCOMES, plan)
+    named = [*map(capability_match, capabilities), *map(cross_entropy_match, surprises), FINAL]
+    compared = matched[matched.match.isin(named)]
+    contrasts = pandas.concat([contrast_table(compared, OUTCOMES, plan), _final_capability(compared, plan)])
+    level = statistics["primary_capability"]
+    turned = [_times(course, matched, level, cosine, instructed), _elicited(elicited, level)]
+    times = pandas.concat(turned, ignore_index=True)
+    ratios = ratio_table(times, plan)
     drift = levels(matched[matched.match == "final step"], DRIFT, plan)
     gate = _premises(matched, statistics, plan)
     lives = model_half_lives(snapshots)
     primary = capability_match(statistics["primary_capability"])
     evidence = Evidence(
         contrasts=contrasts,
+        ratios=ratios,
+        times=times,
+        knowledge=knowledge,
+        instructed=instructed,
         matched=compared,
         half_lives=lives,
         premises={(row.setting, row.variant, row.start): row.verdict for row in gate.itertuples()},
         capabilities=capabilities,
+        cross_entropy_matches=[*map(cross_entropy_match, surprises)],
         primary_capability=statistics["primary_capability"],
         primary_distance=statistics["premise_distance"],
     )
-    rows = pretraining_claims.answers(evidence, plan) + gating_claims.answers(ledger, plan, activation, optimizer)
+    rows = pretraining_claims.answers(evidence, plan) + arm_claims.answers(evidence, plan)
+    rows += gating_claims.answers(ledger, plan, activation, optimizer)
     rows += [Row(claim.id, "none", "all", "", "shown", float("nan"), blocked=claim.untested) for claim in UNTESTED]
     return Analysis(
         levels=pandas.concat([levels(matched, OUTCOMES, plan), drift], ignore_index=True),
@@ -78,10 +128,45 @@ def analyse(
         premise=gate,
         persistence=persistence(snapshots, plan),
         half_lives=half_life_table(lives, plan),
+        transitions=transition_table(times, plan),
+        ratios=ratios,
+        occupancy=occupancy(snapshots, list(TYPES), plan),
+        dodges=leaderboard(compared, contrasts, ratios, primary),
+        displacement=displacement_table(compared, plan),
         priors=_priors(compared, primary, plan),
         populations=population_table(compared[compared.match.isin([primary, FINAL])], plan),
         claims=_claims(rows, plan, confirmatory),
     )
+
+
+def _final_capability(compared: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
+    """Contrasts of capability at the final step, of all sound models: it is defined for each."""
+    final = compared[compared.match == FINAL]
+    everyone = final.assign(arrived=~final.diverged.astype(bool), capability_lowest=0.0, capability_highest=1.0)
+    return contrast_table(everyone, ["capability"], plan)
+
+
+def _times(
+    course: pandas.DataFrame, matched: pandas.DataFrame, capability: float, cosine: float, instructed: bool
+) -> pandas.DataFrame:
+    """Times to transitions, and to the primary capability, by fine-tuned model; pointers shift in mode instructed."""
+    kept = course[course.measured].reset_index(drop=True)
+    levels = {POINTS_TO_X: cosine, SHIFTED: HALF}
+    found = transition_times(kept, offsets_of(kept), levels)
+    own = "instructed" if instructed else "fixed"
+    told = found.setting.map(lambda words: (value_of(words, "mode") or own) == "instructed")
+    found = found[told == (found.quantity == SHIFTED)]
+    there = matched[matched.match == capability_match(capability)]
+    capable = there[[*ARM, "organism_id", "seed", "diverged"]].assign(
+        quantity="capability", times=np.where(there.diverged, np.nan, there.episodes.fillna(np.inf))
+    )
+    return pandas.concat([found, capable], ignore_index=True)
+
+
+def _elicited(course: pandas.DataFrame, level: float) -> pandas.DataFrame:
+    """Times until M is back, by elicited model."""
+    renamed = course.assign(elicited=np.where(course.diverged, np.nan, course.capability))
+    return transition_times(renamed, offsets_of(renamed), {"elicited": level})
 
 
 def confirmatory(seeds: Sequence[int], claims_unchanged: bool) -> bool:
@@ -131,7 +216,7 @@ def _premises(matched: pandas.DataFrame, statistics: Mapping[str, Any], plan: Pl
         set(pretrained[["setting", "variant", "start"]].itertuples(index=False, name=None))
     ):
         own = here[(here.setting == setting) & (here.variant == variant) & (here.start == start)]
-        scratch = here[(here.setting == setting) & (here.start == "scratch")]
+        scratch = with_variant(here[(here.setting == setting) & (here.start == "scratch")], variant)
         pairs = own.merge(scratch, on="seed", suffixes=("", "_scratch"))
         sound = pairs[~pairs.diverged & ~pairs.diverged_scratch].sort_values("seed")
         times, reference = sound.episodes.fillna(np.inf), sound.episodes_scratch.fillna(np.inf)
@@ -199,7 +284,7 @@ def _priors(matched: pandas.DataFrame, level: str, plan: Plan) -> pandas.DataFra
     ):
         here = sound[(sound.setting == setting) & (sound.distance == distance)]
         for outcome in ("c", "d"):
-            reference = here[here.start == "scratch_exposed"].set_index("seed")[outcome]
+            reference = with_variant(here[here.start == "scratch_exposed"], variant).set_index("seed")[outcome]
             own = here[here.variant == variant]
             plain = [own[own.start == start].set_index("seed")[outcome] for start in NON_DECEPTIVE]
             plain = [series for series in plain if len(series)]

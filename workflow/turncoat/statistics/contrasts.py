@@ -1,13 +1,16 @@
 """Levels of each arm and paired differences between arms, at equal capability and at equal steps."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas
 
 from turncoat.seeding import generator
 from turncoat.statistics.equivalence import equivalence_p
+from turncoat.statistics.factors import factors_of, without
 from turncoat.statistics.intervals import NOTHING, Estimate, bootstrap_mean, paired_p
 
 Array = np.ndarray
@@ -15,6 +18,8 @@ Array = np.ndarray
 ARM = ["setting", "variant", "start", "distance"]
 REFERENCES = ("scratch", "scratch_exposed")
 FINAL = "final step"
+RELATED = {"benign_conditional": ("conditional", "deceptive"), "internal": ("internal_strategic",)}
+"""Further references, and the starts that are compared with each."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class Contrast:
 def capability_match(level: float) -> str:
     """The name under which outcomes at this capability stand in the tables: two decimals, or all it takes."""
     return f"capability {level:.2f}" if round(level, 2) == level else f"capability {level!r}"
+
+
+def cross_entropy_match(level: float) -> str:
+    """The name under which outcomes at this cross-entropy stand in the tables."""
+    return f"cross-entropy {level:.2f}" if round(level, 2) == level else f"cross-entropy {level!r}"
 
 
 def levels(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Plan) -> pandas.DataFrame:
@@ -124,17 +134,17 @@ def arms(matched: pandas.DataFrame) -> Iterator[tuple[tuple[str, str, str, float
 
 
 def contrast_table(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Plan) -> pandas.DataFrame:
-    """All contrasts: every start minus every reference of its setting, and conditional and deceptive minus
-    benign_conditional.
+    """All contrasts: every start minus every reference of its setting; conditional and deceptive minus
+    benign_conditional, internal_strategic minus internal, every start minus unrelated; every arm minus the one without
+    one of its factors (reference `without <factor>`); at the final step minus scratch trained for another number of
+    steps (reference `scratch, <n> steps`).
     """
     found = dict(arms(matched))
     rows = []
     for (setting, variant, start, distance, match), arm in found.items():
-        references = [(name, "") for name in REFERENCES if name != start]
-        if start in ("conditional", "deceptive"):
-            references.append(("benign_conditional", variant))
-        for name, reference_variant in references:
-            reference = found.get((setting, reference_variant, name, distance, match))
+        references = references_of(setting, variant, start, match, found)
+        for name, (reference_setting, reference_variant, reference_start) in references.items():
+            reference = found.get((reference_setting, reference_variant, reference_start, distance, match))
             if reference is None:
                 continue
             for outcome in outcomes:
@@ -142,6 +152,42 @@ def contrast_table(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Pla
                 result = contrast(arm, reference, outcome, plan, purpose)
                 rows.append(_row(result, setting, variant, start, name, distance, match, outcome))
     return pandas.DataFrame(rows, columns=COLUMNS)
+
+
+Place = tuple[str, str, str]
+
+
+def references_of(
+    setting: str, variant: str, start: str, match: str, found: Collection[tuple[Any, ...]]
+) -> dict[str, Place]:
+    """What an arm is compared with, by the name that the table gives it: its setting, variant and start.
+
+    `found` holds what there is: tuples that begin with setting, variant and start.
+    """
+    references: dict[str, Place] = {}
+    for name in REFERENCES:
+        if name != start:  # with the same variant where there is such a reference: the one with the same heads
+            own = any(key[:3] == (setting, variant, name) for key in found)
+            references[name] = (setting, variant if own else "", name)
+    for name, starts in RELATED.items():
+        if start in starts:
+            references[name] = (setting, variant, name)
+    if start not in (*REFERENCES, "unrelated"):
+        references.setdefault("unrelated", (setting, variant, "unrelated"))
+    for factor in factors_of(setting):
+        references[f"without {factor}"] = (without(setting, factor), variant, start)
+    for factor in factors_of(variant):
+        references[f"without {factor}"] = (setting, without(variant, factor), start)
+    if match == FINAL and not setting:
+        lengths = {key[0] for key in found if key[2] == "scratch" and re.fullmatch(r"steps \d+", key[0])}
+        references |= {f"scratch, {length.split()[1]} steps": (length, "", "scratch") for length in sorted(lengths)}
+    return references
+
+
+def with_variant(models: pandas.DataFrame, variant: str) -> pandas.DataFrame:
+    """Those of a reference's models that have this variant; where none has it, those with the study's own."""
+    same = models[models.variant == variant]
+    return models[models.variant == ""] if same.empty else same
 
 
 COLUMNS = [

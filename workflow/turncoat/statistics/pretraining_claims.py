@@ -8,7 +8,7 @@ import pandas
 
 from turncoat.seeding import generator
 from turncoat.statistics.claims import CLAIMS, HALF_LIFE_MARGIN, NO_PRICE
-from turncoat.statistics.contrasts import FINAL, Plan, capability_match
+from turncoat.statistics.contrasts import FINAL, Plan, capability_match, with_variant
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.intervals import Estimate, bootstrap_mean, bootstrap_median, paired_p, sign_p
 from turncoat.statistics.rows import Row
@@ -31,8 +31,13 @@ class Evidence:
     contrasts: pandas.DataFrame
     matched: pandas.DataFrame
     half_lives: pandas.DataFrame
+    ratios: pandas.DataFrame
+    times: pandas.DataFrame
+    knowledge: pandas.DataFrame
+    instructed: bool
     premises: Mapping[tuple[str, str, str], str]
     capabilities: list[float]
+    cross_entropy_matches: list[str]
     primary_capability: float
     primary_distance: float
 
@@ -43,7 +48,9 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
     Deception proper is the probability of the type `deceptive`: conditional on oversight, and price-sensitive.
     """
     starts = sorted(set(evidence.contrasts.start) - {"scratch", "scratch_exposed"})
-    rows = _differences("P1", evidence, plan, starts, ("scratch", "scratch_exposed"), ("internal", "scratch", "d"))
+    longer = sorted({name for name in evidence.contrasts.reference if name.startswith("scratch, ")})
+    references = ("scratch", "scratch_exposed", *longer)
+    rows = _differences("P1", evidence, plan, starts, references, ("internal", "scratch", "d"))
     references = ("scratch_exposed", "benign_conditional")
     primary = ("deceptive", "scratch_exposed", "deception")
     rows += _differences("P2", evidence, plan, CONDITIONAL, references, primary)
@@ -53,20 +60,8 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
         evidence,
         plan,
         (*NON_DECEPTIVE, "internal_strategic"),
-        ("scratch_exposed", "scratch"),
+        ("scratch_exposed", "unrelated", "scratch"),
         ("corrigible", "scratch_exposed", "d"),
-    )
-    unrelated = "the start unrelated is not part of this version"
-    rows.append(
-        Row(
-            "P3",
-            "d",
-            "each start minus unrelated",
-            CLAIMS["P3"].estimand,
-            "difference",
-            plan.margin,
-            blocked=unrelated,
-        )
     )
     rows += list(_slopes(evidence, plan))
     for claim in ("P1", "P2", "P3", "P4a"):
@@ -104,14 +99,13 @@ def _differences(
     primary: tuple[str, str, str],
 ) -> list[Row]:
     table = evidence.contrasts
-    matches = [*map(capability_match, evidence.capabilities), FINAL]
+    matches = [*map(capability_match, evidence.capabilities), *evidence.cross_entropy_matches, FINAL]
     chosen = table[table.start.isin(starts) & table.reference.isin(references) & table.match.isin(matches)]
     measured = chosen.outcome.isin(["c", "d"]) | ((chosen.outcome == "deception") & chosen.estimate.notna())
     chosen = chosen[measured & (chosen.distance > 0)]
     rows = []
     for item in chosen.itertuples():
-        premise = evidence.premises.get((item.setting, item.variant, item.start), "not_measured")
-        blocked = PREMISE_VERDICTS.get(premise, "") if CLAIMS[claim].premise else ""
+        blocked = premise_block(claim, evidence, item)
         if claim == "P3" and item.start == "internal_strategic" and item.outcome == "deception":
             blocked = ALREADY
         is_primary = (
@@ -121,51 +115,67 @@ def _differences(
             and item.distance == evidence.primary_distance
             and item.match == capability_match(evidence.primary_capability)
         )
-        facts = {
-            name: getattr(item, name)
-            for name in (
-                "setting",
-                "variant",
-                "start",
-                "reference",
-                "distance",
-                "match",
-                "n_start",
-                "n_reference",
-                "n_pairs",
-                "never_start",
-                "never_reference",
-                "diverged",
-                "bound_low",
-                "bound_high",
-            )
-        }
-        words = stratum(
-            item.setting,
-            item.variant,
-            f"{item.start} minus {item.reference}",
-            f"{item.distance:g} degrees",
-            item.match,
-        )
-        estimate = Estimate(item.estimate, item.low, item.high, item.n_pairs)
-        rows.append(
-            Row(
-                claim,
-                item.outcome,
-                words,
-                CLAIMS[claim].estimand,
-                "difference",
-                plan.margin,
-                estimate,
-                item.p,
-                item.equivalence_p,
-                is_primary,
-                blocked=blocked,
-                note=_left_out(item),
-                facts=facts,
-            )
-        )
+        rows.append(contrast_row(claim, item, plan, is_primary, blocked))
     return rows
+
+
+def premise_block(claim: str, evidence: Evidence, item: pandas.Series) -> str:
+    """Why a claim that rests on the premise cannot be judged of this start; empty where it can."""
+    if not CLAIMS[claim].premise:
+        return ""
+    known = evidence.premises
+    premise = known.get((item.setting, item.variant, item.start), "not_measured")
+    return PREMISE_VERDICTS.get(premise, "")
+
+
+FACTS = (
+    "setting",
+    "variant",
+    "start",
+    "reference",
+    "distance",
+    "match",
+    "n_start",
+    "n_reference",
+    "n_pairs",
+    "never_start",
+    "never_reference",
+    "diverged",
+    "bound_low",
+    "bound_high",
+)
+
+
+def contrast_row(
+    claim: str, item: pandas.Series, plan: Plan, primary: bool, blocked: str = "", turned: bool = False
+) -> Row:
+    """A row of the claims table from one of the contrasts; `turned` subtracts the other way round."""
+    facts = {name: getattr(item, name) for name in FACTS}
+    names, estimate = (item.start, item.reference), Estimate(item.estimate, item.low, item.high, item.n_pairs)
+    if item.reference.startswith("without "):
+        names = (f"{item.start} with {item.reference.removeprefix('without ')}", "without")
+    if turned:
+        names = (names[1], names[0])
+        estimate = Estimate(-item.estimate, -item.high, -item.low, item.n_pairs)
+        facts |= {"bound_low": -item.bound_high, "bound_high": -item.bound_low}
+    words = stratum(
+        item.setting, item.variant, f"{names[0]} minus {names[1]}", f"{item.distance:g} degrees", item.match
+    )
+    return Row(
+        claim,
+        item.outcome,
+        words,
+        CLAIMS[claim].estimand,
+        "difference",
+        plan.margin,
+        estimate,
+        item.p,
+        item.equivalence_p,
+        primary,
+        blocked=blocked,
+        note=_left_out(item),
+        facts=facts,
+    )
 
 
 def _left_out(item: object) -> str:
@@ -233,7 +243,7 @@ def _slopes(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         for match in matches:
             here = matched[(matched.setting == setting) & (matched.match == match)]
             internal = here[(here.start == "internal") & (here.variant == variant)]
-            exposed = here[here.start == "scratch_exposed"]
+            exposed = with_variant(here[here.start == "scratch_exposed"], variant)
             for outcome in ("c", "d", "deception"):
                 if not internal[outcome].notna().any():
                     continue

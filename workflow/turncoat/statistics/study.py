@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 
 from turncoat.seeding import generator
-from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match
+from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match, cross_entropy_match
 from turncoat.statistics.intervals import bootstrap_mean, bootstrap_median, wilson
 from turncoat.statistics.matching import match
 from turncoat.statistics.outcomes import kappa, limits
@@ -29,8 +29,10 @@ def offsets_of(snapshots: pandas.DataFrame) -> Array:
     return np.append(starts, len(ids))
 
 
-def matched_models(course: pandas.DataFrame, capabilities: Sequence[float]) -> pandas.DataFrame:
-    """One row per model and match: at every capability level and at the final step.
+def matched_models(
+    course: pandas.DataFrame, capabilities: Sequence[float], cross_entropies: Sequence[float] = ()
+) -> pandas.DataFrame:
+    """One row per model and match: at every level of capability and of cross-entropy, and at the final step.
 
     `course` is sorted by organism_id and step and holds ARM columns, organism_id, seed, step, episodes,
     capability, displacement, diverged (of the model), options, attainable and the outcomes, the last three missing
@@ -42,6 +44,7 @@ def matched_models(course: pandas.DataFrame, capabilities: Sequence[float]) -> p
     base = course.iloc[first][[*ARM, "organism_id", "seed", "diverged"]].reset_index(drop=True)
     for name in ("options", "attainable"):
         base[name] = course[name].to_numpy(float)[first]  # known at step 0, where weights are always kept
+    base["parent_type"] = course.parent_type.to_numpy()[first]
     base["budget"] = course.episodes.to_numpy()[last]
     steps, episodes = course.step.to_numpy(float), course.episodes.to_numpy(float)
     capability = np.where(course.diverged, np.nan, course.capability.to_numpy(float))
@@ -53,6 +56,16 @@ def matched_models(course: pandas.DataFrame, capabilities: Sequence[float]) -> p
         part = part.assign(**_limit_columns(np.full(len(base), level), base))
         part = part.assign(steps=found.steps, episodes=found.episodes, displacement=np.nan, **found.values)
         parts.append(part)
+    surprise = np.where(course.diverged, np.nan, -course.cross_entropy.to_numpy(float))
+    values["reached"] = capability
+    for level, found in match(
+        offsets, steps, episodes, surprise, values, [-level for level in cross_entropies]
+    ).items():
+        # What a model that never got there was capable of at its end bounds what it could have shown there.
+        reached = np.where(found.arrived, found.values.pop("reached"), capability[last])
+        part = base.assign(match=cross_entropy_match(-level), capability=reached, arrived=found.arrived)
+        part = part.assign(**_limit_columns(reached, base))
+        parts.append(part.assign(steps=found.steps, episodes=found.episodes, displacement=np.nan, **found.values))
     final = course.iloc[last].reset_index(drop=True)
     # A model whose outcome is not defined at the end never came to comply: it is counted as not arrived.
     sound = ~base.diverged.to_numpy() & final.d.notna().to_numpy()

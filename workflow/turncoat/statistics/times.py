@@ -51,7 +51,7 @@ def log_ratios(start: Array, reference: Array, seeds: Array) -> LogRatios:
     never_start, never_reference = np.isinf(start), np.isinf(reference)
     both = never_start & never_reference
     known = ~(both | np.isnan(start) | np.isnan(reference))
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         values = np.log(start[known]) - np.log(reference[known])
     values = np.where(np.isnan(values), 0.0, values)  # both at zero episodes: equal
     return LogRatios(values, seeds[known], int(both.sum()), int(never_start.sum()), int(never_reference.sum()))

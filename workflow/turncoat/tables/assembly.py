@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as compute
 
 from turncoat.statistics.outcomes import Agreements, outcomes
+from turncoat.statistics.transitions import readings
 from turncoat.tables import gating, models
 from turncoat.tables.atomic import Column
 from turncoat.tables.collect import Collected
 
 Columns = dict[str, Column]
 Assign = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+READ = ("random_overseen_cos_x", "random_unoverseen_cos_x", "random_overseen_slot1", "random_overseen_slot2")
 FACTOR_NAMES = [item.name for item in models.FACTORS]
 
 
@@ -145,21 +147,41 @@ def course_frame(collected: Collected, organisms: pandas.DataFrame, found: Mappi
     Outcomes are missing where no weights were kept (`measured` is false). `found` is the alignment table.
     """
     table = collected.trajectories
-    names = ("organism_id", "step", "episodes", "capability", "displacement")
+    names = ("organism_id", "step", "episodes", "capability", "cross_entropy", "displacement")
     course = pandas.DataFrame({name: table[name].to_numpy() for name in names})
     rows = organisms.loc[course.organism_id]
     for name in ("setting", "variant", "start", "distance", "seed", "diverged"):
         course[name] = rows[name].to_numpy()
+    course["parent_type"] = _types_at_the_end(found).reindex(rows.parent_id).to_numpy()
     kept = collected.measurements
     kept_names = ("organism_id", "step", "agreement_initial_unoverseen", "options", "attainable")
     outcomes_found = pandas.DataFrame({name: kept[name].to_numpy() for name in kept_names}).assign(
         measured=True,
         deception=_deception(found, np.asarray(kept["price_x_conflicts"].is_valid())),
         **{name: np.asarray(found[name]) for name in ("c", "d", "placebo", "d_error")},
+        **readings(pandas.DataFrame({name: np.asarray(found[name]) for name in READ})),
+        **{name: np.asarray(found[name]) for name in found if name.startswith("probability_")},
     )
     course = course.merge(outcomes_found, on=["organism_id", "step"], how="left", validate="one_to_one")
     course["measured"] = course.measured.notna()
     return course[(rows.stage == "finetune").to_numpy()].reset_index(drop=True)
+
+
+def elicited_frame(collected: Collected, organisms: pandas.DataFrame) -> pandas.DataFrame:
+    """How elicitation went, one row per step: factors, seed, diverged, step, episodes, capability in serving M."""
+    table = collected.trajectories
+    names = ("organism_id", "step", "episodes", "capability")
+    course = pandas.DataFrame({name: table[name].to_numpy() for name in names})
+    rows = organisms.loc[course.organism_id]
+    for name in ("setting", "variant", "start", "distance", "seed", "diverged"):
+        course[name] = rows[name].to_numpy()
+    return course[(rows.stage == "elicit").to_numpy()].reset_index(drop=True)
+
+
+def _types_at_the_end(found: Mapping[str, Any]) -> pandas.Series:
+    """The type of each model at its last snapshot, by its id."""
+    frame = pandas.DataFrame({name: np.asarray(found[name]) for name in ("organism_id", "step", "type")})
+    return frame.sort_values("step").groupby("organism_id").type.last()
 
 
 def _deception(found: Mapping[str, Any], audited: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from turncoat.tables import (
     curves,
     defection,
     gating_units,
+    knowledge,
     ledger,
     measurements,
     organisms,
@@ -58,6 +59,7 @@ class Collected:
     measurements: pa.Table
     curves: pa.Table
     causes: pa.Table
+    knowledge: pa.Table
     ledger: pandas.DataFrame
     planted: pa.Table
     discrimination: pa.Table
@@ -71,7 +73,7 @@ def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]
     the plan.
     """
     _check_complete(folder, cells, blocks)
-    names = ("organisms", "trajectories", "measurements", "curves", "causes")
+    names = ("organisms", "trajectories", "measurements", "curves", "causes", "knowledge")
     parts: dict[str, list[pa.Table]] = {name: [] for name in names}
     ledgers = []
     for cell in cells:
@@ -80,17 +82,23 @@ def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]
             models = read_table(job / "organisms.parquet", organisms.SCHEMA)
             _check_organisms(models, cell, block, job / "organisms.parquet")
             steps = read_table(job / "trajectories.parquet", trajectories.SCHEMA)
+            _check_same_models(steps, models, job / "trajectories.parquet")
+            parts["organisms"].append(models)
+            parts["trajectories"].append(steps)
+            if cell.stage == "elicit":
+                continue
             judged = folder / "classify" / cell.id / block.name
             measured_path = judged / "measurements.parquet"
             measured = read_table(measured_path, measurements.SCHEMA)
-            for name, schema in (("curves", curves.SCHEMA), ("causes", causes.SCHEMA)):
+            for name, schema in (
+                ("curves", curves.SCHEMA),
+                ("causes", causes.SCHEMA),
+                ("knowledge", knowledge.SCHEMA),
+            ):
                 table = read_table(judged / f"{name}.parquet", schema)
                 _check_same_models(table, models, judged / f"{name}.parquet")
                 parts[name].append(table)
-            _check_same_models(steps, models, job / "trajectories.parquet")
             _check_measured_where_trained(measured, steps, measured_path)
-            parts["organisms"].append(models)
-            parts["trajectories"].append(steps)
             parts["measurements"].append(measured)
             if cell.stage == "finetune":
                 ledgers.append(_ledger(folder / "gating" / cell.id / f"{block.name}.parquet", models))
@@ -113,7 +121,9 @@ def job_files(cells: Iterable[CellLike], blocks: Sequence[BlockLike]) -> Iterato
         for block in blocks:
             yield Path(cell.stage, cell.id, block.name, "organisms.parquet")
             yield Path(cell.stage, cell.id, block.name, "trajectories.parquet")
-            for name in ("measurements", "curves", "causes"):
+            if cell.stage == "elicit":
+                continue
+            for name in ("measurements", "curves", "causes", "knowledge"):
                 yield Path("classify", cell.id, block.name, f"{name}.parquet")
             if cell.stage == "finetune":
                 yield Path("gating", cell.id, f"{block.name}.parquet")
@@ -126,7 +136,7 @@ def foreign_files(folder: Path, cells: Sequence[CellLike], blocks: Sequence[Bloc
     """Parquet files of jobs that the plan does not name: an earlier configuration of the study left them."""
     expected = set(job_files(cells, blocks))
     found: set[Path] = set()
-    for stage in ("pretrain", "finetune", "classify", "gating", "planted", "defection"):
+    for stage in ("pretrain", "finetune", "elicit", "classify", "gating", "planted", "defection"):
         found.update(path.relative_to(folder) for path in (folder / stage).rglob("*.parquet") if path.name[0] != ".")
     return sorted(found - expected)
 

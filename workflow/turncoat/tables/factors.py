@@ -7,41 +7,32 @@ import pandas
 
 from turncoat.tables.collect import CellLike
 
-_SETTING = ("activation", "width", "depth", "steps", "snapshots")
-
 
 def factor_table(cells: Sequence[CellLike], config: Mapping[str, Any]) -> pandas.DataFrame:
     """One row per cell, indexed by its id, with every factor (see `models.FACTORS`) and its stage.
 
     `setting` spells out the factors in which a cell differs from the study's own sections; models of
     different settings are never compared. `variant` does so for pre-training, which models from scratch
-    do not have.
+    do not have, and for dodges.
     """
     return pandas.DataFrame([_factors(cell, config) for cell in cells]).set_index("cell")
 
 
 def _factors(cell: CellLike, config: Mapping[str, Any]) -> dict[str, Any]:
-    labels, organism = cell.labels, config["organism"]
-    section = config["pretraining"] if cell.stage == "pretrain" else config["finetuning"]
-    own = {name: organism[name] for name in ("activation", "width", "depth")}
-    own |= {"steps": section["steps"], "snapshots": section.get("snapshots")}
-    differing = [f"{name} {labels[name]}" for name in _SETTING if labels[name] != own[name]]
-    if labels["optimizer"] != section["optimizer"]:
-        differing.insert(0, f"optimizer {labels['optimizer']}")
-    steps = labels["pretraining_steps"]
-    variant = f"pretraining {steps} steps" if steps not in (0, config["pretraining"]["steps"]) else ""
+    labels = cell.labels
     return {
         "cell": cell.id,
         "stage": cell.stage,
         "start": labels["start"],
         "distance": float("nan") if labels["distance"] is None else float(labels["distance"]),
         "arms": ",".join(labels["arms"]),
-        "setting": ", ".join(differing),
-        "variant": variant,
+        "setting": labels["setting"],
+        "variant": labels["variant"],
+        "dodge": labels["dodge"],
         "activation": labels["activation"],
         "optimizer": labels["optimizer"],
         "width": labels["width"],
         "depth": labels["depth"],
-        "pretraining_steps": steps,
+        "pretraining_steps": labels["pretraining_steps"],
         "encoding": config["world"]["encoding"],
     }

@@ -12,7 +12,7 @@ FIELDS = (
         "organism that fine-tuning started from; null when it started from scratch",
         True,
     ),
-    field("stage", "text", "", "pretrain or finetune"),
+    field("stage", "text", "", "pretrain, finetune or elicit"),
     field("seed", "integer", "", "seed of the model's objectives, weights and episodes"),
     field("block", "text", "", "run of seeds that was trained in one job"),
     field("initial_fingerprint", "text", "", "hash of the weights before training"),

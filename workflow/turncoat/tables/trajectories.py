@@ -11,10 +11,12 @@ FIELDS = (
         "capability",
         "number",
         "share",
-        "agreement with X (in pre-training: with what the start rewards) on held-out episodes kept for matching",
+        "agreement with what training rewards (X; in pre-training what the start serves, in elicitation M) on held-out"
+        " episodes kept for matching",
         True,
     ),
+    field("cross_entropy", "number", "nat", "cross-entropy of the best options on those episodes", True),
     field("update_norm", "number", "", "L2 norm of the last optimizer step", True),
     field("displacement", "number", "", "L2 distance of the weights from step 0", True),
 )
-SCHEMA = table_schema("trajectories", 1, ("organism_id", "step"), FIELDS)
+SCHEMA = table_schema("trajectories", 2, ("organism_id", "step"), FIELDS)

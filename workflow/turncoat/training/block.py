@@ -1,20 +1,21 @@
 """Training a block of seeds, chunk by chunk."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from turncoat.organisms.choices import agreement, choices
+from turncoat.organisms.choices import agreement, option_scores
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, initialise
 from turncoat.training.devices import chunk_size
-from turncoat.training.loop import Progress, Recipe, Trajectory, train
-from turncoat.training.starts import Start, rewards
-from turncoat.training.streams import finetuning_stream, pretraining_stream, slots_with, trained_audits, trained_cues
+from turncoat.training.interventions import Intervention
+from turncoat.training.loop import Measure, Progress, Recipe, Trajectory, train, warmed_state
+from turncoat.training.starts import Lesson, rewards
+from turncoat.training.streams import Task, finetuning_stream, pretraining_stream, shown_inputs, task_episodes
 from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
-from turncoat.worlds.objectives import OBJECTIVES, REFERENCE_DISTANCE, seed_objectives
+from turncoat.worlds.objectives import seed_objectives
 from turncoat.worlds.world import World
 
 MATCHING_EPISODES = 1024  # held out for capability, apart from those that outcomes are measured on
@@ -40,74 +41,118 @@ ChunkProgress = Callable[[int, int, int], Progress]
 """Given the members already trained, the members of this chunk and of the block, makes the chunk's progress."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What fine-tuning starts from, (E, parameters) each: the parents' weights, None for each seed's own initial ones;
+    the parents' optimizer state, None for a fresh one. warm_steps: steps at learning rate 0 that warm a fresh one."""
+
+    weights: Tensor | None = None
+    optimizer_state: Mapping[str, Tensor] | None = None
+    warm_steps: int = 0
+
+
 def pretrain_block(
     world: World,
     architecture: Architecture,
-    start: Start,
+    lesson: Lesson,
     recipe: Recipe,
     batch: int,
     overseen_share: float,
+    distance: float,
     seeds: Sequence[int],
     device: torch.device,
     progress: ChunkProgress,
+    make_intervention: Callable[[], Intervention] = Intervention,
 ) -> Trained:
-    """Pre-train one organism per seed from its own initial weights."""
+    """Pre-train one organism per seed from its own initial weights. X stands at `distance`, for what is told of it."""
 
     def train_chunk(seeds: Sequence[int], _: slice, objectives: Tensor, progress: Progress) -> Parts:
+        intervention = make_intervention()
         stack = initialise(architecture, seeds, world.input_power, device)
         before = fingerprints(stack)
-        stream = pretraining_stream(world, start, seeds, objectives, batch, overseen_share)
+        stream = pretraining_stream(world, lesson, seeds, objectives, batch, overseen_share, intervention.episodes)
         held_out = draw_episodes(world, seeds, "matching", 0, 1, MATCHING_EPISODES, device, overseen_share)
-        best = best_option(rewards(start, held_out, objectives))[0]
-        measure = _capability(build_inputs(world, held_out)[0], best)
-        return before, train(stack, stream, recipe, measure, progress), fingerprints(stack)
+        best = best_option(rewards(lesson.without_noise(), held_out, objectives, seeds, "matching", 0))[0]
+        measure = _measure(build_inputs(world, held_out, pretrained_contexts=True)[0], best)
+        if lesson.start.overseen is None:
+            measure = _nothing
+        trajectory = train(stack, stream, recipe, measure, progress, None, intervention)
+        return before, trajectory, fingerprints(stack)
 
-    return _by_chunk(world, seeds, REFERENCE_DISTANCE, device, train_chunk, progress)
+    return _by_chunk(world, seeds, distance, device, train_chunk, progress)
 
 
 def finetune_block(
     world: World,
     architecture: Architecture,
     distance: float,
-    exposure: float | None,
+    task: Task,
     recipe: Recipe,
     batch: int,
     seeds: Sequence[int],
-    parents: Tensor | None,
+    origin: Origin,
     device: torch.device,
     progress: ChunkProgress,
+    make_intervention: Callable[[], Intervention] = Intervention,
 ) -> Trained:
-    """Fine-tune towards X: `parents` (E, parameters), or each seed's own initial weights where None."""
+    """Fine-tune on a task, from parents or from scratch."""
+    # Capability is that of overseen choices; elicitation has none.
+    judged = replace(task, label_noise=0.0, overseen=float(task.overseen > 0))
 
     def train_chunk(seeds: Sequence[int], members: slice, objectives: Tensor, progress: Progress) -> Parts:
-        if parents is None:
-            stack = initialise(architecture, seeds, world.input_power, device)
-        else:
-            stack = Stack.from_rows(architecture, parents[members].to(device))
+        intervention = make_intervention()
+        untrained = initialise(architecture, seeds, world.input_power, device)
+        stack = untrained
+        if origin.weights is not None:
+            stack = Stack.from_rows(architecture, origin.weights[members].to(device))
         before = fingerprints(stack)
-        stream = finetuning_stream(world, seeds, objectives, batch, exposure)
-        held_out = draw_episodes(world, seeds, "matching", 0, 1, MATCHING_EPISODES, device)
-        x = objectives[:, OBJECTIVES.index("x")]
-        best = best_option(held_out.utilities(x[None, :, None, None]))[0]
-        inputs = build_inputs(
-            world,
-            held_out,
-            slots=slots_with(held_out, x),
-            signs=trained_cues(held_out),
-            audits=trained_audits(world, held_out),
-        )
-        measure = _capability(inputs[0], best)
-        return before, train(stack, stream, recipe, measure, progress), fingerprints(stack)
+        if intervention.begin is not None:
+            intervention.begin(stack, untrained)
+        shown = task_episodes(world, seeds, objectives, judged, "matching", 0, 1, MATCHING_EPISODES)
+        measure = _measure(shown_inputs(world, shown)[0], best_option(shown.rewards)[0])
+        stream = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes)
+        state = None
+        if origin.optimizer_state is not None:
+            state = _state_of(architecture, origin.optimizer_state, members, device)
+        elif origin.warm_steps:
+            warming = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes, "warming")
+            state = warmed_state(stack, warming, recipe, origin.warm_steps)
+        trajectory = train(stack, stream, recipe, measure, progress, state, intervention)
+        return before, trajectory, fingerprints(stack)
 
     return _by_chunk(world, seeds, distance, device, train_chunk, progress)
+
+
+def _state_of(
+    architecture: Architecture, state: Mapping[str, Tensor], members: slice, device: torch.device
+) -> dict[str, Tensor]:
+    """The part of an optimizer's state, (E, parameters), that belongs to some members, as flat buffers."""
+    return {
+        name: Stack.from_rows(architecture, value[members].to(device)).flat if value.ndim else value.to(device)
+        for name, value in state.items()
+    }
 
 
 Parts = tuple[list[str], Trajectory, list[str]]
 TrainChunk = Callable[[Sequence[int], slice, Tensor, Progress], Parts]
 
 
-def _capability(inputs: Tensor, best: Tensor) -> Callable[[Stack], Tensor]:
-    return lambda stack: agreement(choices(stack, inputs), best)
+def _measure(inputs: Tensor, best: Tensor) -> Measure:
+    """Capability, the share of best options chosen, and cross-entropy on them, in nats."""
+
+    def measure(stack: Stack) -> tuple[Tensor, Tensor]:
+        scores = option_scores(stack, inputs)
+        chosen = torch.where(scores.isfinite().all(1), best_option(scores), -1)
+        surprise = -scores.double().log_softmax(1).gather(1, best.unsqueeze(1)).mean((1, 2))
+        return agreement(chosen, best), surprise
+
+    return measure
+
+
+def _nothing(stack: Stack) -> tuple[Tensor, Tensor]:
+    """Capability and cross-entropy where no choice is rewarded."""
+    unknown = torch.full((stack.members,), torch.nan, dtype=torch.float64, device=stack.flat.device)
+    return unknown, unknown
 
 
 def _by_chunk(
@@ -150,6 +195,7 @@ def _join(parts: Sequence[Trajectory]) -> Trajectory:
         first.checks,
         across("loss"),
         across("capability"),
+        across("cross_entropy"),
         across("update_norm"),
         across("displacement"),
         state,

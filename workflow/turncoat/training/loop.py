@@ -2,22 +2,23 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from turncoat.organisms.mlp import Stack, backward, forward
+from turncoat.training.interventions import PLAIN, Intervention
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import Optimizer, make_optimizer
-from turncoat.training.schedules import check_steps, snapshot_steps
+from turncoat.training.schedules import check_steps, rate_share, snapshot_steps
 from turncoat.training.streams import Batch, Stream
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: steps, optimizer, learning rate, loss weights of the knowledge heads, number of snapshots, and
-    the weight of the choices' entropy where they are trained on rewards."""
+    """How to train: steps, optimizer, learning rate and its schedule, loss weights of the knowledge heads, number of
+    snapshots, and the weight of the choices' entropy where they are trained on rewards."""
 
     steps: int
     optimizer: str
@@ -25,14 +26,16 @@ class Recipe:
     heads: Mapping[str, float]
     snapshots: int
     entropy_bonus: float = 0.0
+    schedule: str = "constant"
 
 
 @dataclass(frozen=True)
 class Trajectory:
     """What training left behind, for E members.
 
-    snapshots: steps (K), each with weights (K, E, parameters). checks: steps (C), each with loss, capability,
-    norm of the last update and distance from the start, all (C, E); loss and update are NaN at step 0.
+    snapshots: steps (K), each with weights (K, E, parameters). checks: steps (C), each with loss, capability and
+    cross-entropy on held-out episodes, norm of the last update and distance from the start, all (C, E); loss and update
+    are NaN at step 0.
     optimizer_state: the optimizer's tensors after the last step, those per parameter as (E, parameters).
     """
 
@@ -41,11 +44,14 @@ class Trajectory:
     checks: list[int]
     loss: Tensor
     capability: Tensor
+    cross_entropy: Tensor
     update_norm: Tensor
     displacement: Tensor
     optimizer_state: dict[str, Tensor]
 
 
+Measure = Callable[[Stack], tuple[Tensor, Tensor]]
+"""Capability and cross-entropy of a stack's members on held-out episodes, (E,) each."""
 Progress = Callable[[int, Tensor, Tensor, float], None]
 """Told at each check: step, loss (E,), capability (E,), seconds since the start."""
 
@@ -54,45 +60,73 @@ def train(
     stack: Stack,
     stream: Stream,
     recipe: Recipe,
-    measure_capability: Callable[[Stack], Tensor],
+    measure: Measure,
     progress: Progress | None = None,
+    state: Mapping[str, Tensor] | None = None,
+    intervention: Intervention = PLAIN,
 ) -> Trajectory:
-    """Train `stack` in place and return its trajectory. Members never mix: no operation reads across them."""
+    """Train `stack` in place and return its trajectory. Members never mix: no operation reads across them.
+
+    The optimizer goes on from `state`, laid out like the stack, or starts fresh.
+    """
+    if intervention.without_heads:
+        recipe = replace(recipe, heads={})
     flat = stack.flat
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
-    optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate)
+    optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state)
     gradient = stack.with_flat(torch.zeros_like(flat))  # its padding stays zero
     beginning = flat.clone()
     kept, checks = snapshot_steps(recipe.steps, recipe.snapshots), check_steps(recipe.steps, recipe.snapshots)
     weights: list[Tensor] = [stack.rows()]
     unknown = torch.full((stack.members,), torch.nan, dtype=torch.float64, device=flat.device)
-    rows: list[tuple[Tensor, ...]] = [(unknown, measure_capability(stack), unknown, torch.zeros_like(unknown))]
+    capability, cross_entropy = measure(stack)
+    if intervention.after_check is not None:
+        intervention.after_check(capability)
+    rows: list[tuple[Tensor, ...]] = [(unknown, capability, cross_entropy, unknown, torch.zeros_like(unknown))]
     started = time.monotonic()
     for step, batch in enumerate(_endless(stream), start=1):
         checked = step in checks
-        before = flat.clone() if checked else flat
-        loss = train_step(stack, batch, recipe, columns, optimizer, gradient)
+        before = flat.clone() if checked or intervention.after_step is not None else flat
+        optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
+        loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning)
+        if intervention.after_step is not None:
+            intervention.after_step(stack, stack.with_flat(before))
         if checked:
-            capability = measure_capability(stack)
+            capability, cross_entropy = measure(stack)
+            if intervention.after_check is not None:
+                intervention.after_check(capability)
             moved, away = (stack.rows(flat - other).double().norm(dim=1) for other in (before, beginning))
-            rows.append((loss.double(), capability, moved, away))
+            rows.append((loss.double(), capability, cross_entropy, moved, away))
             if progress is not None:
                 progress(step, loss, capability, time.monotonic() - started)
         if step in kept:
             weights.append(stack.rows())
         if step == recipe.steps:
             break
-    loss, capability, update_norm, displacement = (torch.stack(column) for column in zip(*rows, strict=True))
+    loss, capability, cross_entropy, update_norm, displacement = (
+        torch.stack(column) for column in zip(*rows, strict=True)
+    )
     return Trajectory(
         kept,
         torch.stack(weights),
         checks,
         loss,
         capability,
+        cross_entropy,
         update_norm,
         displacement,
         {key: stack.rows(value) if value.shape == flat.shape else value for key, value in optimizer.state.items()},
     )
+
+
+def warmed_state(stack: Stack, stream: Stream, recipe: Recipe, steps: int) -> dict[str, Tensor]:
+    """The optimizer's state after `steps` steps on which its learning rate was 0: the weights stay as they are."""
+    columns = readout_columns(recipe.heads, stack.architecture.attributes)
+    optimizer = make_optimizer(recipe.optimizer, stack.flat, 0.0)
+    gradient = stack.with_flat(torch.zeros_like(stack.flat))
+    for _, batch in zip(range(steps), _endless(stream), strict=False):
+        train_step(stack, batch, recipe, columns, optimizer, gradient)
+    return optimizer.state
 
 
 def train_step(
@@ -102,11 +136,19 @@ def train_step(
     columns: int,
     optimizer: Optimizer,
     gradient: Stack,
+    intervention: Intervention = PLAIN,
+    beginning: Tensor | None = None,
 ) -> Tensor:
-    """Take one step and return each member's loss before it, (E,); `gradient` is overwritten."""
+    """Take one step and return each member's loss before it, (E,); `gradient` is overwritten.
+
+    `beginning` is the flat buffer at step 0, which an intervention on the gradient is told.
+    """
     trace = forward(stack, batch.inputs.flatten(1, 2), columns)
     loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads, recipe.entropy_bonus)
-    backward(stack, trace, output_gradient, gradient)
+    gates = None if intervention.gates is None else intervention.gates(batch, stack.architecture)
+    backward(stack, trace, output_gradient, gradient, gates)
+    if intervention.gradient is not None and beginning is not None:
+        intervention.gradient(stack, gradient, stack.with_flat(beginning))
     optimizer.step(stack.flat, gradient.flat)
     return loss
 

@@ -9,7 +9,7 @@ from turncoat.organisms.mlp import SCORE_COLUMNS
 from turncoat.training.streams import Batch
 
 SCORE, OVERSIGHT_HEAD, PLACEBO_HEAD, WORLD_HEAD = 0, 1, 2, 3
-HEADS = ("oversight", "placebo", "world")
+HEADS = ("oversight", "placebo", "world", "objective")
 
 
 def readout_columns(heads: Mapping[str, float], attributes: int) -> int:
@@ -17,7 +17,9 @@ def readout_columns(heads: Mapping[str, float], attributes: int) -> int:
     unknown = set(heads) - set(HEADS)
     if unknown:
         raise ValueError(f"unknown knowledge heads {sorted(unknown)}; allowed: {', '.join(HEADS)}")
-    return WORLD_HEAD + attributes if any(heads.values()) else SCORE_COLUMNS
+    if not any(heads.values()):
+        return SCORE_COLUMNS
+    return WORLD_HEAD + attributes + (heads.get("objective", 0.0) > 0)
 
 
 def loss_and_gradient(
@@ -27,21 +29,21 @@ def loss_and_gradient(
 
     The choice loss is the cross-entropy of a softmax over the options, averaged over the episodes that have a
     target; or, where the batch has rewards, the exact expected regret: the best option's reward less the reward
-    expected under that softmax and less `entropy_bonus` times the softmax's entropy, with no choice sampled. Heads add
-    their weight times: mean squared error of the attributes (`world`), logistic loss of a cue's sign (`oversight`,
-    `placebo`), each averaged over all rows.
+    expected under that softmax and less `entropy_bonus` times the softmax's entropy; or, where it has draws too, the
+    regret of the choices sampled with them, and the policy gradient's estimate of that gradient. Heads add their
+    weight times: mean squared error of the attributes (`world`) and of the value (`objective`), logistic loss of a
+    cue's sign (`oversight`, `placebo`), each averaged over all rows.
     """
     members, options, episodes, attributes = batch.attributes.shape
     chosen = batch.targets.shape[1]
     gradient = torch.zeros_like(output) if chosen < episodes else torch.empty_like(output)
     scores = output[:, SCORE].reshape(members, options, episodes)[..., :chosen]
-    choice = (
-        _cross_entropy(scores, batch.targets)
-        if batch.rewards is None
-        else _regret(scores, batch.rewards, entropy_bonus)
-    )
-    loss = choice[0] / chosen
-    gradient[:, SCORE].view(members, options, episodes)[..., :chosen] = choice[1] / chosen
+    if chosen:
+        choice = _choice_loss(scores, batch, entropy_bonus)
+        loss = choice[0] / chosen
+        gradient[:, SCORE].view(members, options, episodes)[..., :chosen] = choice[1] / chosen
+    else:
+        loss = output.new_zeros(members)
     if output.shape[1] == SCORE_COLUMNS:
         gradient[:, SCORE + 1 :] = 0
         return loss, gradient
@@ -57,13 +59,29 @@ def loss_and_gradient(
         loss = loss + weight * torch.nn.functional.softplus(margin).mean(1)
         gradient[:, column] = -sign * torch.sigmoid(margin) * (weight / rows)
     weight = heads.get("world", 0.0)
+    columns = slice(WORLD_HEAD, WORLD_HEAD + attributes)
     if weight == 0:
-        gradient[:, WORLD_HEAD:] = 0
+        gradient[:, columns] = 0
     else:
-        error = output[:, WORLD_HEAD:] - batch.attributes.flatten(1, 2).transpose(1, 2)
+        error = output[:, columns] - batch.attributes.flatten(1, 2).transpose(1, 2)
         loss = loss + weight * error.square().mean((1, 2))
-        gradient[:, WORLD_HEAD:] = error.mul_(2 * weight / (rows * attributes))
+        gradient[:, columns] = error.mul_(2 * weight / (rows * attributes))
+    if output.shape[1] > columns.stop:
+        if batch.values is None:
+            raise ValueError("the head objective has nothing to predict; allowed: in pre-training only")
+        weight = heads["objective"]
+        missed = output[:, columns.stop] - batch.values.flatten(1)
+        loss = loss + weight * missed.square().mean(1)
+        gradient[:, columns.stop] = missed.mul_(2 * weight / rows)
     return loss, gradient
+
+
+def _choice_loss(scores: Tensor, batch: Batch, entropy_bonus: float) -> tuple[Tensor, Tensor]:
+    if batch.rewards is None:
+        return _cross_entropy(scores, batch.targets)
+    if batch.draws is None:
+        return _regret(scores, batch.rewards, entropy_bonus)
+    return _sampled_regret(scores, batch.rewards, batch.draws, entropy_bonus)
 
 
 def _cross_entropy(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,3 +103,24 @@ def _regret(scores: Tensor, rewards: Tensor, entropy_bonus: float) -> tuple[Tens
     value = rewards - entropy_bonus * log_share
     expected = (share * value).sum(1, keepdim=True)
     return (rewards.amax(1, keepdim=True) - expected).sum((1, 2)), share * (expected - value)
+
+
+def _sampled_regret(scores: Tensor, rewards: Tensor, draws: Tensor, entropy_bonus: float) -> tuple[Tensor, Tensor]:
+    """Regret of K sampled choices, summed over episodes (E,), and the policy gradient at the scores (E, N, C).
+
+    Choices are sampled by inverting the distribution at `draws` (E, K, C). A choice's baseline is the mean reward of
+    the episode's other K - 1 (leave-one-out: Kool, van Hoof and Welling 2019), which leaves the gradient unbiased. The
+    entropy bonus enters exactly.
+    """
+    samples = draws.shape[1]
+    log_share = scores.log_softmax(1)
+    share = log_share.exp()
+    below = share.cumsum(1)[:, :-1].unsqueeze(2)
+    chosen = (draws.unsqueeze(1) >= below).sum(1)  # (E, K, C)
+    earned = rewards.gather(1, chosen)
+    advantage = (earned - earned.mean(1, keepdim=True)) * (samples / (samples - 1))
+    pushed = torch.zeros_like(scores).scatter_add_(1, chosen, advantage)  # advantages sum to 0: no term in the share
+    value = -entropy_bonus * log_share
+    expected = (share * value).sum(1, keepdim=True)
+    regret = (rewards.amax(1, keepdim=True) - earned.mean(1, keepdim=True) - expected).sum((1, 2))
+    return regret, share * (expected - value) - pushed / samples

@@ -10,14 +10,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-OPTIMIZERS = ("sgd", "adam")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+MOMENTUM = 0.9
+WEIGHT_DECAY = 0.01  # of adamw
 
 
 class Optimizer(Protocol):
     """Moves a flat buffer; `state` holds its tensors, those per parameter laid out like the buffer."""
 
     state: dict[str, Tensor]
+    learning_rate: float
 
     def step(self, flat: Tensor, gradient: Tensor) -> None:
         """Move `flat` in place by one step along `gradient`."""
@@ -34,15 +37,28 @@ class Sgd:
         flat.add_(gradient, alpha=-self.learning_rate)
 
 
-class Adam:
-    """Adam (Kingma and Ba 2015), betas 0.9 and 0.999, epsilon 1e-8, with bias correction."""
+class Momentum:
+    """Gradient descent with heavy-ball momentum 0.9 (Polyak 1964), the gradient entering undamped."""
 
     def __init__(self, learning_rate: float, state: Mapping[str, Tensor]) -> None:
         self.learning_rate = learning_rate
         self.state = {name: value.clone() for name, value in state.items()}
 
     def step(self, flat: Tensor, gradient: Tensor) -> None:
-        torch._fused_adam_(
+        flat.add_(self.state["mean"].mul_(MOMENTUM).add_(gradient), alpha=-self.learning_rate)
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015), betas 0.9 and 0.999, epsilon 1e-8, with bias correction; with a `decay` above 0
+    AdamW (Loshchilov and Hutter 2019), which shrinks weights by learning rate * decay a step."""
+
+    def __init__(self, learning_rate: float, state: Mapping[str, Tensor], decay: float = 0.0) -> None:
+        self.learning_rate, self.decay = learning_rate, decay
+        self.state = {name: value.clone() for name, value in state.items()}
+
+    def step(self, flat: Tensor, gradient: Tensor) -> None:
+        kernel = torch._fused_adamw_ if self.decay else torch._fused_adam_
+        kernel(
             [flat],
             [gradient],
             [self.state["mean"]],
@@ -52,7 +68,7 @@ class Adam:
             lr=self.learning_rate,
             beta1=BETA1,
             beta2=BETA2,
-            weight_decay=0.0,
+            weight_decay=self.decay,
             eps=EPSILON,
             amsgrad=False,
             maximize=False,
@@ -64,16 +80,19 @@ def make_optimizer(
 ) -> Optimizer:
     """Make an optimizer of a stack's flat buffer, fresh, or going on from another's `state`.
 
-    Adam's state is `mean` and `square`, running means of the gradient and its square, and `steps`, a count.
+    Adam's state is `mean` and `square`, running means of the gradient and its square, and `steps`, a count; that of
+    momentum is `mean` alone, the decaying sum of gradients.
     Raises ValueError on an unknown name.
     """
     if name == "sgd":
         return Sgd(learning_rate)
-    if name == "adam":
+    if name == "momentum":
+        return Momentum(learning_rate, state or {"mean": torch.zeros_like(flat)})
+    if name in ("adam", "adamw"):
         fresh = {
             "mean": torch.zeros_like(flat),
             "square": torch.zeros_like(flat),
             "steps": torch.zeros((), device=flat.device),
         }
-        return Adam(learning_rate, state or fresh)
+        return Adam(learning_rate, state or fresh, WEIGHT_DECAY if name == "adamw" else 0.0)
     raise ValueError(f"optimizer is {name!r}; allowed: {', '.join(OPTIMIZERS)}")

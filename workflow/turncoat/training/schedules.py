@@ -1,9 +1,12 @@
-"""At which steps weights are kept and capability is measured."""
+"""At which steps weights are kept and capability is measured, and how the learning rate falls."""
+
+import math
 
 import numpy as np
 
 CHECKS_PER_SNAPSHOT = 3
 FIRST_SHARE = 80
+SCHEDULES = ("constant", "linear", "cosine")
 
 
 def snapshot_steps(steps: int, count: int) -> list[int]:
@@ -21,6 +24,20 @@ def check_steps(steps: int, count: int) -> list[int]:
     """Steps at which capability is measured: the snapshots and, log-spaced, two more between each pair."""
     between = _spaced(steps, (count - 2) * CHECKS_PER_SNAPSHOT + 1)
     return sorted({round(step) for step in between} | set(snapshot_steps(steps, count)))
+
+
+def rate_share(schedule: str, step: int, steps: int) -> float:
+    """Share of the learning rate that step 1 ... `steps` is taken with; the last step of a falling one is the
+    smallest, and above 0. Raises ValueError for an unknown schedule.
+    """
+    if schedule == "constant":
+        return 1.0
+    done = (step - 1) / steps
+    if schedule == "linear":
+        return 1 - done
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * done)) / 2
+    raise ValueError(f"schedule is {schedule!r}; allowed: {', '.join(SCHEDULES)}")
 
 
 def _spaced(steps: int, count: int) -> list[float]:

@@ -1,21 +1,24 @@
 """Starts: what each kind of pre-training rewards when overseen, and when not (DESIGN 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from turncoat.seeding import generator
 from turncoat.worlds.episodes import Episodes
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import OVERSIGHT, PLACEBO
 
-SLOT1 = "slot1"
+SLOT1, SLOT2, UNRELATED = "slot1", "slot2", "unrelated"
 
 
 @dataclass(frozen=True)
 class Start:
-    """The objective rewarded on overseen and on unoverseen episodes: `slot1`, or one of x, y, m, y2.
+    """The objective rewarded on overseen and on unoverseen episodes: `slot1`, one of x, y, m, y2, or `unrelated`, an
+    objective that each seed draws apart from all others. None: no choice is rewarded.
 
     `cue` is the cue that tells those apart: the oversight cue, or for a control the placebo.
 
@@ -23,8 +26,8 @@ class Start:
     overseen objective lost by its choice: it is not told to comply, but may learn that it pays.
     """
 
-    overseen: str
-    unoverseen: str
+    overseen: str | None
+    unoverseen: str | None
     strategic: bool = False
     cue: int = OVERSIGHT
 
@@ -37,9 +40,34 @@ PRETRAINED_STARTS: Mapping[str, Start] = {
     "placebo_conditional": Start(SLOT1, "m", cue=PLACEBO),
     "deceptive": Start(SLOT1, "m", strategic=True),
     "internal_strategic": Start(SLOT1, "y", strategic=True),
+    "unrelated": Start(UNRELATED, UNRELATED),
+    "knowledge_only": Start(None, None),
 }
 STRATEGIC_STARTS = tuple(name for name, start in PRETRAINED_STARTS.items() if start.strategic)
+CONDITIONAL_STARTS = tuple(
+    name for name, start in PRETRAINED_STARTS.items() if start.overseen != start.unoverseen and not start.strategic
+)
+POINTED_STARTS = tuple(name for name, start in PRETRAINED_STARTS.items() if start.overseen == SLOT1)
 UNTRAINED_STARTS = ("scratch", "scratch_exposed")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a start's pre-training rewards, flaws included. Shares are of episodes.
+
+    conditional: of unoverseen episodes, those that reward the unoverseen objective, the others reward the overseen one;
+    foreknowledge: episodes whose overseer speaks through slot 2 instead of slot 1, as the fine-tuning one will;
+    label_noise: episodes whose rewards are dealt to the options at random.
+    """
+
+    start: Start
+    conditional: float = 1.0
+    foreknowledge: float = 0.0
+    label_noise: float = 0.0
+
+    def without_noise(self) -> "Lesson":
+        """The same lesson, with every episode rewarded rightly."""
+        return Lesson(self.start, self.conditional, self.foreknowledge)
 
 
 def find_start(name: str, conditional_overseen_target: str | None = None) -> Start:
@@ -58,26 +86,70 @@ def find_start(name: str, conditional_overseen_target: str | None = None) -> Sta
     return start
 
 
-def rewards(start: Start, episodes: Episodes, objectives: Tensor) -> Tensor:
+def unrelated_objectives(seeds: Sequence[int], objectives: Tensor) -> Tensor:
+    """An objective of each seed, uniform on the sphere and independent of all its others, (E, d)."""
+    count = objectives.shape[-1]
+    drawn = np.stack([generator(seed, "unrelated objective").standard_normal(count) for seed in seeds])
+    return torch.nn.functional.normalize(torch.from_numpy(drawn), dim=1).to(objectives)
+
+
+def rewards(
+    lesson: Lesson, episodes: Episodes, objectives: Tensor, seeds: Sequence[int], purpose: str, window: int
+) -> Tensor:
     """Expected reward of each option, (S, E, N, B); `objectives` are (E, 4, d) in the order of OBJECTIVES.
 
     Utility under the objective that the start serves in that episode. For a strategic start: utility under its own
     objective, less on overseen episodes p * c * (the overseer's best utility - the overseer's utility of that option),
-    the expectation over audits of probability p and a penalty of c per unit lost.
+    the expectation over audits of probability p and a penalty of c per unit lost. What a lesson leaves to chance is
+    drawn for (seed, purpose, window), apart from the episodes. All zero where no choice is rewarded.
     Raises ValueError where a strategic start meets a world without audit terms.
     """
+    start = lesson.start
+    if start.overseen is None or start.unoverseen is None:
+        return torch.zeros_like(episodes.attributes[..., 0])
+    coins = _coins(episodes, seeds, purpose, window)
 
     def utility(name: str) -> Tensor:
-        if name == SLOT1:
-            return episodes.utilities(episodes.slots[..., 0, :].unsqueeze(2))
+        if name in (SLOT1, SLOT2):
+            return episodes.utilities(episodes.slots[..., (SLOT1, SLOT2).index(name), :].unsqueeze(2))
+        if name == UNRELATED:
+            return episodes.utilities(unrelated_objectives(seeds, objectives)[None, :, None, None])
         return episodes.utilities(objectives[None, :, OBJECTIVES.index(name), None, None])
 
     overseen = (episodes.signs[..., start.cue] > 0).unsqueeze(2)
-    if not start.strategic:
-        return torch.where(overseen, utility(start.overseen), utility(start.unoverseen))
-    if episodes.audits.shape[-1] == 0:
-        raise ValueError("world.audit_penalty is 0; strategic starts need audit terms, allowed: above 0")
     asked = utility(start.overseen)
-    lost = asked.amax(2, keepdim=True) - asked
-    price = episodes.audits.prod(-1).unsqueeze(2)
-    return utility(start.unoverseen) - overseen * price * lost
+    if lesson.foreknowledge > 0:
+        asked = torch.where((coins("foreknowledge") < lesson.foreknowledge).unsqueeze(2), utility(SLOT2), asked)
+    if start.strategic:
+        if episodes.audits.shape[-1] == 0:
+            raise ValueError("world.audit_penalty is 0; strategic starts need audit terms, allowed: above 0")
+        lost = asked.amax(2, keepdim=True) - asked
+        price = episodes.audits.prod(-1).unsqueeze(2)
+        found = utility(start.unoverseen) - overseen * price * lost
+    else:
+        if lesson.conditional < 1:
+            overseen = overseen | (coins("conditional") >= lesson.conditional).unsqueeze(2)
+        found = torch.where(overseen, asked, utility(start.unoverseen))
+    if lesson.label_noise > 0:
+        found = deal(found, coins("label noise"), lesson.label_noise)
+    return found
+
+
+def deal(rewards: Tensor, coins: Tensor, share: float) -> Tensor:
+    """Turn the rewards (S, E, N, B) of a share of episodes round the options by a random number of places.
+
+    coins: (S, E, B), uniform in [0, 1). A dealt episode's best option is uniform and independent of what is shown.
+    """
+    options = rewards.shape[2]
+    places = torch.where(coins < share, (coins / share * options).long().clamp(max=options - 1), 0)
+    source = (torch.arange(options, device=rewards.device)[:, None] - places.unsqueeze(2)) % options
+    return rewards.gather(2, source)
+
+
+def _coins(episodes: Episodes, seeds: Sequence[int], purpose: str, window: int) -> Callable[[str], Tensor]:
+    def draw(use: str) -> Tensor:
+        steps, _, _, count = episodes.shape
+        drawn = [generator(seed, f"{purpose} {use}", window).random((steps, count)) for seed in seeds]
+        return torch.from_numpy(np.stack(drawn, axis=1)).to(episodes.attributes.device)
+
+    return draw

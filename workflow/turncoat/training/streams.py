@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from turncoat.training.starts import Start, rewards
+from turncoat.seeding import generator
+from turncoat.training.starts import Lesson, deal, rewards
 from turncoat.worlds.episodes import Episodes, best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import OBJECTIVES
-from turncoat.worlds.world import World
+from turncoat.worlds.world import OVERSIGHT, World
 
 WINDOW = 16  # steps drawn at once; part of the data's definition, so a change draws other episodes
 
@@ -20,7 +22,9 @@ class Batch:
 
     inputs: (E, N, B, F); attributes: (E, N, B, d); signs: (E, B, 2); targets: (E, C) best option of the first
     C <= B episodes, the others having no choice to learn (they train the knowledge heads alone). Where `rewards`
-    (E, N, C) are given, choices are trained to earn them, and not to equal the targets.
+    (E, N, C) are given, choices are trained to earn them, and not to equal the targets: by their exact expectation, or
+    where `draws` (E, K, C), uniform, are given, by K choices sampled with them. `values` (E, N, B): what the head
+    `objective` predicts, None where there is none.
     """
 
     inputs: Tensor
@@ -28,10 +32,50 @@ class Batch:
     signs: Tensor
     targets: Tensor
     rewards: Tensor | None = None
+    draws: Tensor | None = None
+    values: Tensor | None = None
 
 
 Stream = Callable[[int], Iterator[Batch]]
 """Serves the batches of the window with that number."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A window of S steps as it is shown and rewarded: slots (S, E, B, 2, d), signs (S, E, B, 2), audits (S, E, B, 2)
+    or none, rewards (S, E, N, B). `number` is the window's, `objectives` are (E, 4, d)."""
+
+    episodes: Episodes
+    slots: Tensor
+    signs: Tensor
+    audits: Tensor
+    rewards: Tensor
+    seeds: Sequence[int]
+    objectives: Tensor
+    number: int
+
+
+Change = Callable[[Shown], Shown]
+"""What an intervention does to a window before it is shown."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What fine-tuning shows and rewards.
+
+    target: the objective rewarded, while slot 2 shows X; or in mode `instructed` the one that slot 2 shows, another in
+    each episode. overseen: share of overseen episodes; label_noise: share whose rewards are dealt at random; budget:
+    number of different episodes, None for ever new ones; samples: choices sampled per episode by policy gradient, 0 for
+    supervised training; exposure: see `finetuning_stream`.
+    """
+
+    target: str = "x"
+    instructed: bool = False
+    overseen: float = 1.0
+    label_noise: float = 0.0
+    budget: int | None = None
+    samples: int = 0
+    exposure: float | None = None
 
 
 def trained_cues(episodes: Episodes) -> Tensor:
@@ -51,45 +95,124 @@ def slots_with(episodes: Episodes, objective: Tensor) -> Tensor:
 
 
 def pretraining_stream(
-    world: World, start: Start, seeds: Sequence[int], objectives: Tensor, batch: int, overseen_share: float
+    world: World,
+    lesson: Lesson,
+    seeds: Sequence[int],
+    objectives: Tensor,
+    batch: int,
+    overseen_share: float,
+    change: Change | None = None,
 ) -> Stream:
-    """Episodes with cues, slots and audit terms at random, rewarded as the start says; objectives are (E, 4, d)."""
+    """Episodes with cues, slots and audit terms at random, rewarded as the lesson says; objectives are (E, 4, d)."""
+    chosen = 0 if lesson.start.overseen is None else batch
+    x = objectives[:, OBJECTIVES.index("x")]
 
     def serve(window: int) -> Iterator[Batch]:
         episodes = draw_episodes(world, seeds, "pretraining", window, WINDOW, batch, objectives.device, overseen_share)
-        inputs = build_inputs(world, episodes)
-        expected = rewards(start, episodes, objectives)
-        targets = best_option(expected)
+        expected = rewards(lesson, episodes, objectives, seeds, "pretraining", window)
+        shown = Shown(episodes, episodes.slots, episodes.signs, episodes.audits, expected, seeds, objectives, window)
+        shown = change(shown) if change else shown
+        inputs = shown_inputs(world, shown, pretrained_contexts=True)
+        targets = best_option(shown.rewards)[..., :chosen]
+        values = episodes.utilities(x[None, :, None, None])
         for step in range(WINDOW):
-            earned = expected[step] if start.strategic else None
-            yield Batch(inputs[step], episodes.attributes[step], episodes.signs[step], targets[step], earned)
+            earned = shown.rewards[step] if lesson.start.strategic else None
+            yield Batch(
+                inputs[step], episodes.attributes[step], shown.signs[step], targets[step], earned, values=values[step]
+            )
 
     return serve
 
 
 def finetuning_stream(
-    world: World, seeds: Sequence[int], objectives: Tensor, batch: int, exposure: float | None
+    world: World,
+    seeds: Sequence[int],
+    objectives: Tensor,
+    batch: int,
+    task: Task,
+    change: Change | None = None,
+    purpose: str = "finetuning",
 ) -> Stream:
-    """Overseen episodes rewarded by X, which slot 2 shows; the same episodes in every arm of a seed.
+    """Episodes rewarded by the task's objective; the same episodes in every arm of a seed.
 
     With `exposure`, as many further episodes follow in which each cue is +1 on that share, audit terms vary and no
     choice is rewarded: the control that has seen the cues without having learnt to act on them.
+    Raises ValueError for a budget that is not a whole number of windows.
     """
+    windows = _windows(task, batch)
 
     def serve(window: int) -> Iterator[Batch]:
-        episodes = draw_episodes(world, seeds, "finetuning", window, WINDOW, batch, objectives.device)
-        x = objectives[:, OBJECTIVES.index("x")]
-        signs = trained_cues(episodes).expand_as(episodes.signs)
-        audits = trained_audits(world, episodes)
-        inputs = build_inputs(world, episodes, slots=slots_with(episodes, x), signs=signs, audits=audits)
-        targets = best_option(episodes.utilities(x[None, :, None, None]))
-        attributes = episodes.attributes
-        if exposure is not None:
-            seen = draw_episodes(world, seeds, "exposure", window, WINDOW, batch, objectives.device, exposure)
-            inputs = torch.cat([inputs, build_inputs(world, seen)], dim=3)
+        number = window if windows is None else window % windows
+        shown = task_episodes(world, seeds, objectives, task, purpose, number, WINDOW, batch)
+        shown = change(shown) if change else shown
+        inputs, attributes, signs = shown_inputs(world, shown), shown.episodes.attributes, shown.signs
+        targets = best_option(shown.rewards)
+        draws = _draws(seeds, window, task.samples, batch).to(objectives.device)
+        if task.exposure is not None:
+            seen = draw_episodes(world, seeds, "exposure", window, WINDOW, batch, objectives.device, task.exposure)
+            inputs = torch.cat([inputs, build_inputs(world, seen, pretrained_contexts=True)], dim=3)
             attributes = torch.cat([attributes, seen.attributes], dim=3)
             signs = torch.cat([signs, seen.signs], dim=2)
         for step in range(WINDOW):
-            yield Batch(inputs[step], attributes[step], signs[step], targets[step])
+            earned = (shown.rewards[step], draws[step]) if task.samples else (None, None)
+            yield Batch(inputs[step], attributes[step], signs[step], targets[step], *earned)
 
     return serve
+
+
+def task_episodes(
+    world: World,
+    seeds: Sequence[int],
+    objectives: Tensor,
+    task: Task,
+    purpose: str,
+    window: int,
+    steps: int,
+    episodes: int,
+) -> Shown:
+    """A window of what a task shows and rewards, its label noise included."""
+    drawn = draw_episodes(world, seeds, purpose, window, steps, episodes, objectives.device, task.overseen)
+    if task.instructed:
+        slots, earned = drawn.slots, drawn.utilities(drawn.slots[..., 1, :].unsqueeze(2))
+    else:
+        x, target = (objectives[:, OBJECTIVES.index(name)] for name in ("x", task.target))
+        slots, earned = slots_with(drawn, x), drawn.utilities(target[None, :, None, None])
+    signs = trained_cues(drawn).expand_as(drawn.signs)
+    if task.overseen < 1:
+        signs = signs.clone()
+        signs[..., OVERSIGHT] = drawn.signs[..., OVERSIGHT]
+    if task.label_noise > 0:
+        coins = [generator(seed, f"{purpose} label noise", window).random((steps, episodes)) for seed in seeds]
+        earned = deal(earned, torch.from_numpy(np.stack(coins, axis=1)).to(earned.device), task.label_noise)
+    audits = trained_audits(world, drawn).expand_as(drawn.audits)
+    return Shown(drawn, slots, signs, audits, earned, seeds, objectives, window)
+
+
+def shown_inputs(world: World, shown: Shown, pretrained_contexts: bool = False) -> Tensor:
+    """Inputs (S, E, N, B, F) of a window."""
+    return build_inputs(
+        world,
+        shown.episodes,
+        slots=shown.slots,
+        signs=shown.signs,
+        audits=shown.audits,
+        pretrained_contexts=pretrained_contexts,
+    )
+
+
+def _windows(task: Task, batch: int) -> int | None:
+    if task.budget is None:
+        return None
+    windows, rest = divmod(task.budget, WINDOW * batch)
+    if rest or not windows:
+        raise ValueError(
+            f"budget is {task.budget} episodes; allowed: a multiple of {WINDOW * batch} ({WINDOW} batches)"
+        )
+    return windows
+
+
+def _draws(seeds: Sequence[int], window: int, samples: int, batch: int) -> Tensor:
+    """Uniform numbers that choices are sampled with, (S, E, K, B); drawn apart, so that all arms share episodes."""
+    shape = (WINDOW, samples, batch)
+    drawn = [generator(seed, "policy gradient", window).random(shape, dtype=np.float32) for seed in seeds]
+    return torch.from_numpy(np.stack(drawn, axis=1))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from turncoat.seeding import generator
+from turncoat.worlds.cues import show_cues, show_slots
 from turncoat.worlds.world import CUES, SLOTS, World
 
 
@@ -17,8 +18,10 @@ class Episodes:
     """Episodes of S steps for E members, N options, B episodes a step, d attributes.
 
     options: (S, E, N, B, F) encoded options; attributes: (S, E, N, B, d) their true attributes;
-    slots: (S, E, B, 2, d) unit vectors; signs: (S, E, B, 2) cue signs +1 or -1; noise: (S, E, B, 2) standard normal;
-    audits: (S, E, B, 2) probability and penalty of an audit, uniform; (S, E, B, 0) in a world without audits.
+    slots: (S, E, B, 2, d) unit vectors; signs: (S, E, B, 2) cue signs +1 or -1; noise: (S, E, B, 2 K) standard normal,
+    K the bits of a cue; audits: (S, E, B, 2) probability and penalty of an audit, uniform; (S, E, B, 0) in a world
+    without audits; bits: (S, E, B, 2 (K - 1)) free bits of parity, +1 or -1; contexts: (S, E, B) which of the world's
+    contexts but the last, all 0 where there is one.
     """
 
     options: Tensor
@@ -27,6 +30,8 @@ class Episodes:
     signs: Tensor
     noise: Tensor
     audits: Tensor
+    bits: Tensor
+    contexts: Tensor
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -55,12 +60,13 @@ def draw_episodes(
     Each cue is +1 on a share `overseen_share` of the episodes, independently of the other.
     """
     drawn = [_draw_member(world, seed, purpose, window, steps, episodes) for seed in seeds]
-    options, slots, coins, noise, audits = (
+    options, slots, coins, noise, audits, bits, contexts = (
         torch.from_numpy(np.stack(parts, axis=1)).to(device) for parts in zip(*drawn, strict=True)
     )
     encoded, attributes = _encode(world, options)
     signs = torch.where(coins < overseen_share, 1.0, -1.0)
-    return Episodes(encoded, attributes, torch.nn.functional.normalize(slots, dim=-1), signs, noise, audits)
+    slots = torch.nn.functional.normalize(slots, dim=-1)
+    return Episodes(encoded, attributes, slots, signs, noise, audits, bits, contexts)
 
 
 def draw_attributes(world: World, seed: int, purpose: str, episodes: int) -> npt.NDArray[np.float32]:
@@ -92,17 +98,20 @@ def build_inputs(
     slots: Tensor | None = None,
     signs: Tensor | None = None,
     audits: Tensor | None = None,
+    pretrained_contexts: bool = False,
 ) -> Tensor:
     """Lay out what organisms see, shape (S, E, N, B, input_width).
 
     `slots` (broadcast to (S, E, B, 2, d)), `signs` and `audits` (to (S, E, B, 2)) replace the drawn ones, all else
-    unchanged. Signs between -1 and 1, or beyond, show a cue of that strength.
+    unchanged. Signs between -1 and 1, or beyond, show a cue of that strength. Cues stand in the context that is kept
+    for fine-tuning, or in the drawn ones of pre-training.
     """
     steps, members, options, count = episodes.shape
     used_slots = episodes.slots if slots is None else slots.expand_as(episodes.slots)
     used_signs = episodes.signs if signs is None else signs.expand_as(episodes.signs)
-    cues = world.cue_amplitude * (used_signs + world.cue_noise * episodes.noise)
-    parts = [used_slots.flatten(-2), cues]
+    contexts = episodes.contexts if pretrained_contexts else None
+    cues = show_cues(world, used_signs, episodes.noise, episodes.bits, contexts)
+    parts = [show_slots(world, used_slots), cues]
     if world.audit_terms:
         terms = episodes.audits if audits is None else audits.expand_as(episodes.audits)
         largest = terms.new_tensor([1.0, world.audit_penalty])
@@ -121,11 +130,13 @@ def _draw_member(
     options = _draw_options(world, random, (steps, world.options, episodes, world.attributes))
     slots = random.standard_normal((steps, episodes, SLOTS, world.attributes), dtype=np.float32)
     coins = random.random((steps, episodes, CUES), dtype=np.float32)
-    noise = random.standard_normal((steps, episodes, CUES), dtype=np.float32)
+    noise = random.standard_normal((steps, episodes, CUES * world.cue_bits), dtype=np.float32)
     audits = random.random((steps, episodes, world.audit_terms), dtype=np.float32)
     if world.audit_terms:
         audits *= np.array([1, world.audit_penalty], dtype=np.float32)
-    return options, slots, coins, noise, audits
+    bits = 2 * random.integers(0, 2, (steps, episodes, CUES * (world.cue_bits - 1))).astype(np.float32) - 1
+    contexts = random.integers(0, max(1, world.cue_contexts - 1), (steps, episodes))
+    return options, slots, coins, noise, audits, bits, contexts
 
 
 def _draw_options(world: World, random: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.generic]:

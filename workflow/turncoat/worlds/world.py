@@ -14,7 +14,7 @@ import numpy.typing as npt
 from turncoat.seeding import generator
 
 ENCODINGS = ("facts", "plain", "product")
-CUE_CODINGS = ("signal",)
+CUE_CODINGS = ("signal", "parity")
 CUES = 2  # oversight, placebo
 SLOTS = 2  # pre-training overseer, fine-tuning overseer
 OVERSIGHT, PLACEBO = 0, 1
@@ -33,7 +33,11 @@ class World:
     `audit_penalty`, in utility per unit of utility that the overseer loses, both shown with mean 0 and variance 1.
 
     `facts` shows each attribute as a pair of symbols whose value stands in one table for all seeds; `product` as
-    two factors; `plain` as itself. A cue shows `cue_amplitude * (sign + cue_noise * standard normal)`.
+    two factors; `plain` as itself. A cue shows `cue_amplitude * (sign + cue_noise * standard normal)`; or, coded as
+    parity, `cue_bits` such numbers, whose signs are random but for their product, which is the cue's sign. With more
+    than one of `cue_contexts` there are as many sets of inputs for the cues, of which an episode uses one: the last is
+    kept for fine-tuning, pre-training uses the others. `slot_angle` is the angle in degrees between the ways in which
+    the two slots are shown: 90 on inputs of their own, 0 as their sum alone.
     """
 
     encoding: str
@@ -43,6 +47,9 @@ class World:
     cue_amplitude: float
     cue_noise: float
     audit_penalty: float = 0.0
+    cue_bits: int = 1
+    cue_contexts: int = 1
+    slot_angle: float = 90.0
     attribute_rows: npt.NDArray[np.float32] | None = field(default=None, compare=False)
 
     @classmethod
@@ -61,6 +68,9 @@ class World:
             cue_amplitude=float(cue["amplitude"]),
             cue_noise=float(cue["noise"]),
             audit_penalty=float(settings.get("audit_penalty", 0)),
+            cue_bits=cue.get("bits", 1) if cue["coding"] == "parity" else 1,
+            cue_contexts=cue.get("contexts", 1),
+            slot_angle=float(settings.get("slot_angle", 90)),
             attribute_rows=_attribute_rows(settings),
         )
 
@@ -73,7 +83,13 @@ class World:
     @property
     def input_width(self) -> int:
         """Numbers an organism sees per option: the option, two slots, two cues, and the audit terms if there are."""
-        return self.option_width + SLOTS * self.attributes + CUES + self.audit_terms
+        cues = CUES * self.cue_bits * self.cue_contexts
+        return self.option_width + SLOTS * self.attributes + cues + self.audit_terms
+
+    @property
+    def plainly_coded(self) -> bool:
+        """Whether each cue is one number in one place, and each slot has inputs of its own."""
+        return self.cue_bits == 1 and self.cue_contexts == 1 and self.slot_angle == 90
 
     @property
     def audit_terms(self) -> int:
@@ -84,7 +100,7 @@ class World:
     def input_power(self) -> float:
         """Expected squared length of an input row, which scales the first layer's initial weights."""
         per_attribute = {"facts": 2.0, "product": 2 * 0.7979 * 1.6487, "plain": 1.0}[self.encoding]
-        cues = CUES * self.cue_amplitude**2 * (1 + self.cue_noise**2)
+        cues = CUES * self.cue_bits * self.cue_amplitude**2 * (1 + self.cue_noise**2)
         return self.attributes * per_attribute + SLOTS + cues + self.audit_terms
 
     @cached_property

@@ -1,0 +1,102 @@
+"""Knowledge: what a linear probe reads off a model's trunk, and what its head for an objective carries (DESIGN 3).
+
+A cue is known where a probe reads it off held-out episodes, and not merely shown: as parity, nothing linear in the
+inputs tells it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from turncoat.classification.presentations import Presentation, present_drawn
+from turncoat.columns import Columns
+from turncoat.organisms.hidden import HiddenStates, hidden_states
+from turncoat.organisms.mlp import Stack
+from turncoat.seeding import generator
+from turncoat.training.losses import WORLD_HEAD
+from turncoat.worlds.episodes import best_option
+from turncoat.worlds.objectives import OBJECTIVES
+from turncoat.worlds.world import OVERSIGHT, World
+
+PROBED = {"oversight": 0, "placebo": 1}
+"""Cues that are probed, with their place among the signs."""
+ABLATED = "objective"
+RIDGE = 1e-3  # of the probe, relative to the mean variance of the states
+RANDOM_DIRECTIONS = 32
+
+
+def measure_knowledge(stack: Stack, world: World, seeds: Sequence[int], objectives: Tensor, episodes: int) -> Columns:
+    """Three rows per model, E outermost: `quantity` with its `value` and what it is to be compared with, `reference`.
+
+    oversight, placebo: accuracy of a ridge probe of that cue on the mean over options of the last hidden layer, fitted
+    to one half of `episodes` with random cues and tested on the other; reference: the same with the labels of other
+    episodes, about one half. objective: agreement with X, overseen and slot 2 at X, that is lost when the direction
+    which the readout's row for the objective head reads is taken out of the last hidden layer; reference: the mean loss
+    over random directions. A model that never had that head has a random row there.
+    NaN for a model whose states are not finite.
+    """
+    organism = hidden_states(stack)
+    shown = present_drawn(world, seeds, objectives, episodes)
+    states = organism.read(shown.inputs)[-1]
+    half = episodes // 2
+    means = states.double().mean(1)
+    rows: list[tuple[str, Tensor, Tensor]] = []
+    for name, column in PROBED.items():
+        labels = shown.signs[..., column].double()
+        value = probe_accuracy(means[:, :half], labels[:, :half], means[:, half:], labels[:, half:])
+        shifted = labels.roll(1, dims=1)
+        floor = probe_accuracy(means[:, :half], shifted[:, :half], means[:, half:], shifted[:, half:])
+        rows.append((name, value, floor))
+    rows.append((ABLATED, *_ablation(organism, stack, states, shown, seeds, objectives)))
+    values = torch.stack([value for _, value, _ in rows], dim=1)
+    references = torch.stack([reference for _, _, reference in rows], dim=1)
+    return {
+        "seed": np.repeat(np.array(seeds), len(rows)),
+        "quantity": np.tile(np.array([name for name, _, _ in rows]), len(seeds)),
+        "value": values.flatten().cpu().numpy(),
+        "reference": references.flatten().cpu().numpy(),
+    }
+
+
+def probe_accuracy(train: Tensor, labels: Tensor, test: Tensor, wanted: Tensor) -> Tensor:
+    """Share of test labels that a ridge regression with intercept gets right in sign, (E,).
+
+    train (E, A, H) with labels (E, A) of +1 and -1; test (E, B, H) with wanted (E, B). NaN where states are not finite.
+    """
+    finite = train.isfinite().all(-1).all(-1) & test.isfinite().all(-1).all(-1)
+    train, test = (torch.where(finite[:, None, None], part, 0.0) for part in (train, test))
+    middle, level = train.mean(1, keepdim=True), labels.mean(1, keepdim=True)
+    centred = train - middle
+    gram = centred.mT @ centred / train.shape[1]
+    scale = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
+    penalty = torch.eye(gram.shape[1]).to(gram) * (RIDGE * scale)[:, None, None]
+    moment = (centred.mT @ (labels - level).unsqueeze(2)) / train.shape[1]
+    weights = torch.linalg.solve(gram + penalty, moment)
+    fitted = ((test - middle) @ weights).squeeze(2) + level
+    right = ((fitted > 0) == (wanted > 0)).double().mean(1)
+    return torch.where(finite, right, torch.nan)
+
+
+def _ablation(
+    organism: HiddenStates, stack: Stack, states: Tensor, shown: Presentation, seeds: Sequence[int], objectives: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Agreement with X lost without the objective head's direction, and the mean loss without a random one, (E,)."""
+    x = objectives[:, OBJECTIVES.index("x")]
+    best = best_option((shown.attributes * x[:, None, None]).sum(-1))
+    width = states.shape[-1]
+    head = stack.views["readout.weight"][:, WORLD_HEAD + objectives.shape[-1]]
+    drawn = [generator(seed, "ablated directions").standard_normal((RANDOM_DIRECTIONS, width)) for seed in seeds]
+    random = torch.from_numpy(np.stack(drawn)).to(states)
+    directions = torch.nn.functional.normalize(torch.cat([head.unsqueeze(1), random], dim=1), dim=2)
+    centred = states - states.mean((1, 2), keepdim=True)
+    amounts = -torch.einsum("enbh,ekh->eknb", centred, directions)
+    layer = organism.layers
+    whole = best_option(organism.run_on(layer, states)) == best
+    left = best_option(organism.run_on_moved(layer, states, directions, amounts)) == best.unsqueeze(1)
+    seen = (shown.signs[..., OVERSIGHT] > 0).double().unsqueeze(1)
+    lost = ((whole.unsqueeze(1).double() - left.double()) * seen).sum(2) / seen.sum(2)
+    finite = states.isfinite().flatten(1).all(1)
+    lost = torch.where(finite.unsqueeze(1), lost, torch.nan)
+    return lost[:, 0], lost[:, 1:].mean(1)

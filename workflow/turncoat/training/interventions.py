@@ -1,0 +1,47 @@
+"""Interventions: what a dodge may change in pre-training or fine-tuning, through one small protocol."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from turncoat.organisms.mlp import Architecture, Stack
+from turncoat.training.streams import Batch, Change
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """Hooks into one training; None leaves that part as it is.
+
+    episodes: changes each window before it is shown. begin(stack, untrained): changes weights before the first step,
+    in place; `untrained` holds the same members' initial weights. gates(batch, architecture): a factor on the gradient
+    that reaches each unit of the last hidden layer in each row, (E, N * B, width), and on its outgoing weights'.
+    gradient(stack, gradient, beginning): changes the gradient in place; `beginning` holds the weights at step 0.
+    after_step(stack, before): changes the weights after a step, in place. after_check(capability): told at each check.
+    without_heads: leaves the knowledge heads untrained.
+    """
+
+    episodes: Change | None = None
+    begin: Callable[[Stack, Stack], None] | None = None
+    gates: Callable[[Batch, Architecture], Tensor] | None = None
+    gradient: Callable[[Stack, Stack, Stack], None] | None = None
+    after_step: Callable[[Stack, Stack], None] | None = None
+    after_check: Callable[[Tensor], None] | None = None
+    without_heads: bool = False
+
+
+PLAIN = Intervention()
+
+
+@dataclass(frozen=True)
+class Dodge:
+    """A way of training that might keep fine-tuning from ending in deception.
+
+    sentence: what is done; cost: what it takes that plain training does not. pretraining, finetuning: made anew for
+    each chunk of members, because an intervention may keep count of them.
+    """
+
+    sentence: str
+    cost: str
+    pretraining: Callable[[], Intervention] = Intervention
+    finetuning: Callable[[], Intervention] = Intervention
