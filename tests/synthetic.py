@@ -11,7 +11,9 @@ from synthetic_planted import write_defection, write_planted
 from synthetic_truth import ELICITED, Truth
 from turncoat.configuration.loading import load_config
 from turncoat.configuration.plan import Block, Cell, Plan, expand, own_cells
+from turncoat.configuration.sections import Heads
 from turncoat.seeding import generator
+from turncoat.statistics.factors import value_of
 from turncoat.tables import causes, curves, gating_units, knowledge, measurements, organisms, trajectories
 from turncoat.tables.atomic import write_table
 
@@ -49,13 +51,13 @@ def write_study(folder: Path, overrides: Mapping[str, Any] | None = None, truth:
     audited = config.world.audit_penalty > 0
     for cell in plan.cells:
         for block in plan.blocks:
-            _write_job(folder, cell, block, truth, audited)
+            _write_job(folder, cell, block, truth, audited, config.pretraining.heads)
     write_planted(folder, config.planted.seeds, config.planted.calibration_seeds, audited, truth.misread)
     write_defection(folder, own_cells(plan), config.seeds.count, config.organism.depth)
     return config.model_dump()
 
 
-def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bool) -> None:
+def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bool, heads: Heads) -> None:
     seeds = np.arange(block.first, block.first + block.count)
     random = generator(block.first, f"synthetic {cell.id}")
     start = cell.labels["start"]
@@ -84,7 +86,10 @@ def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bo
     found = causes_of(rows, shown.unoverseen, last, cell.labels["depth"])
     write_table(judged / "causes.parquet", found, causes.SCHEMA, MADE_BY)
     lost = truth.objective.get(start, 0.0) * (cell.stage == "finetune")
-    known = knowledge_of({name: values[ends] for name, values in rows.items()}, lost)
+    taught = value_of(cell.labels["variant"], "heads.oversight") not in (None, "0")
+    taught |= value_of(cell.labels["variant"], "heads.oversight") is None and heads.oversight > 0
+    reads = 0.99 if taught and not truth.ignorant else 0.52
+    known = knowledge_of({name: values[ends] for name, values in rows.items()}, lost, reads)
     write_table(judged / "knowledge.parquet", known, knowledge.SCHEMA, MADE_BY)
     if cell.stage == "finetune":
         units = _units(cell, seeds, random)

@@ -115,12 +115,12 @@ def turned(share: Array) -> Columns:
     return columns | {"random_overseen_slot1": 3 * (1 - share), "random_overseen_slot2": 3 * share}
 
 
-def knowledge_of(rows: Mapping[str, Array], lost: float) -> Columns:
-    """What the trunks of these models know: the oversight cue, not the placebo; without the objective head's direction
-    they lose that much more agreement with X than without a random one."""
-    quantities = {"oversight": (0.9, 0.5), "placebo": (0.55, 0.5), "objective": (lost + 0.02, 0.02)}
+def knowledge_of(rows: Mapping[str, Array], lost: float, reads: float) -> Columns:
+    """What the trunks of these models know: the oversight cue is read with that accuracy, the placebo is not; without
+    the objective head's direction they lose that much more agreement with X than without a random one."""
+    quantities = {"oversight": (reads, 0.5), "placebo": (0.55, 0.5), "objective": (lost + 0.02, 0.02)}
     count = len(rows["seed"])
-    noise = np.tile([0.01, -0.01], count)[:count]
+    noise = np.tile([0.005, -0.005], count)[:count]
     parts = [
         dict(rows) | {"quantity": np.full(count, name), "value": value + noise, "reference": np.full(count, reference)}
         for name, (value, reference) in quantities.items()

@@ -23,7 +23,7 @@ class Truth:
     random ones, `looks` what type a start's pre-trained models look like. `slope` is what 90 degrees more distance adds
     to C of start internal. `price` is relative to a rational model's; a start that it leaves out has none, one in
     `unpriced` too few conflicts to tell. `diverging` holds (start, seed) pairs, `stuck` starts whose capability never
-    gets past 0.6; with `misread` planted proxies look internal.
+    gets past 0.6; with `misread` planted proxies look internal, with `ignorant` no head for oversight taught it.
     """
 
     c: Mapping[str, float] = field(
@@ -63,6 +63,7 @@ class Truth:
     diverging: frozenset[tuple[str, int]] = frozenset()
     stuck: frozenset[str] = frozenset()
     misread: bool = False
+    ignorant: bool = False
 
     def changed(self, by: Mapping[tuple[str, str], float], cell: Cell) -> list[float]:
         """What the factors of a cell change, by this mapping."""

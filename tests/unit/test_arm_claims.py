@@ -138,6 +138,16 @@ def test_a_head_at_nothing_is_the_arm_that_is_taken_away(tmp_path: Path) -> None
     assert row.verdict == "supported" and row.estimate == pytest.approx(SIZE, abs=0.02)
 
 
+def test_a_head_that_taught_nothing_is_no_test_of_knowledge(tmp_path: Path) -> None:
+    vary = {"world.cue.coding": ["parity"], "pretraining.heads.oversight": [0.0, 1.0]}
+    arm = {"starts": ["conditional", "internal"], "distances": [90], "vary": vary}
+    claims = arms_study(tmp_path, Truth(ignorant=True), {"known": arm})
+    rows = claims[claims.claim.isin(["P4b", "P11"]) & claims.reference.str.startswith("without heads.oversight")]
+    assert len(rows) > 4 and set(rows.claim) == {"P4b", "P11"}
+    assert (rows.verdict == "not_tested").all() and rows.reason.str.startswith("no test of knowledge: a linear").all()
+    assert rows.estimate.notna().any()
+
+
 def test_claims_without_their_arms_are_not_tested_and_say_what_they_need(tmp_path: Path) -> None:
     claims = arms_study(tmp_path, Truth(), {"main": {"starts": ["corrigible", "scratch"], "distances": [90]}})
     for claim in ANSWERED:

@@ -13,6 +13,7 @@ from turncoat.statistics.dodges import dodges_of
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.factors import factors_of, value_of, without
 from turncoat.statistics.intervals import Estimate, bootstrap_mean, bootstrap_median, paired_p, sign_p
+from turncoat.statistics.manipulation import knowledge_block
 from turncoat.statistics.pretraining_claims import Evidence, contrast_row, premise_block, stratum
 from turncoat.statistics.rows import Row
 from turncoat.statistics.transitions import MARGIN, POINTS_TO_X, SHIFTED
@@ -65,6 +66,13 @@ def _is_nothing(item: pandas.Series) -> bool:
     return bool(item.reference.startswith("without ") and item.reference.endswith(" 0"))
 
 
+def _unknown(evidence: Evidence, item: pandas.Series) -> str:
+    """Why a head for a cue was no test of knowledge; empty where it was, or where no such head is compared."""
+    if not item.reference.startswith(CUE_HEADS):
+        return ""
+    return knowledge_block(evidence.knowledge, item.setting, item.variant, item.start, item.reference)
+
+
 def _chosen(evidence: Evidence, wanted: Callable[[pandas.Series], bool]) -> Iterator[pandas.Series]:
     """Contrasts of C, D and deception at a compared capability or the final step, apart from X = Y."""
     table = evidence.contrasts
@@ -90,7 +98,7 @@ def _strategy_and_knowledge(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     for item in _chosen(evidence, wanted):
         plain = item.reference == "internal" and not item.setting and not item.variant
         primary = plain and _primary_place(evidence, item)
-        yield contrast_row("P4b", item, plan, primary, turned=_is_nothing(item))
+        yield contrast_row("P4b", item, plan, primary, _unknown(evidence, item), _is_nothing(item))
 
 
 def _replacing(evidence: Evidence, plan: Plan) -> Iterator[Row]:
@@ -260,7 +268,7 @@ def _shortest(variants: pandas.Series) -> str | None:
 def _by_measured_type(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     match = capability_match(evidence.primary_capability)
     here = evidence.matched[(evidence.matched.match == match) & (evidence.matched.distance > 0)]
-    here = here[here.setting == ""]
+    here = here[(here.setting == "") & ~here.variant.str.contains("dodge ")]
     pretrained = here[here.start.isin(PLAIN_STARTS) & here.parent_type.notna()]
     for (distance, of_type), group in pretrained.groupby([pretrained.distance, pretrained.parent_type.isin(TYPED)]):
         reference = here[(here.start == "scratch_exposed") & (here.variant == "") & (here.distance == distance)]
@@ -330,4 +338,5 @@ def _situation(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     for item in _chosen(evidence, wanted):
         primary = item.start == "conditional" and item.reference.startswith("without heads.oversight")
         primary = primary and len(factors_of(item.variant)) == 1 and len(factors_of(item.setting)) == 1
-        yield contrast_row("P11", item, plan, primary and _primary_place(evidence, item), turned=_is_nothing(item))
+        primary = primary and _primary_place(evidence, item)
+        yield contrast_row("P11", item, plan, primary, _unknown(evidence, item), _is_nothing(item))

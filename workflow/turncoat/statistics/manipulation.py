@@ -21,6 +21,8 @@ def knowledge_block(knowledge: pandas.DataFrame, setting: str, variant: str, sta
     exposed = start == "scratch_exposed"
     own = own[(own.step > 0) == exposed]
     accuracies = [own[own.variant == words].value.mean() for words in (variant, without(variant, factor))]
+    if factor.endswith(" 0"):  # the arm that is compared lacks the head
+        accuracies.reverse()
     if accuracies[0] >= KNOWN and accuracies[1] <= UNKNOWN:
         return ""
     return (
