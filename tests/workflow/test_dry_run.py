@@ -44,6 +44,14 @@ def test_the_smoke_study_has_these_jobs(tmp_path: Path) -> None:
     assert planned_jobs(*arguments) == SMOKE_JOBS
 
 
+@pytest.mark.parametrize("study", ["claims", "dodges", "methods"])
+def test_a_shipped_study_plans_what_its_configuration_says(study: str, tmp_path: Path) -> None:
+    overlay = REPOSITORY / "workflow" / "studies" / f"{study}.yaml"
+    expected = expand(read_config(REPOSITORY / "config.yaml", overlay)).totals
+    assert planned_jobs("--directory", str(tmp_path), "--configfile", str(overlay)) == expected.jobs
+    assert expected.models > 1000
+
+
 def test_a_finished_study_starts_nothing(workspace: Workspace) -> None:
     assert workspace.jobs() == {}
     again = workspace.run()
