@@ -48,17 +48,18 @@ PLACES = {  # setting, variant, start, reference, outcome
     "P4d": ("", "pretraining heads.objective 0.5", "internal", "", "ablation"),
     "P5a": ("mode instructed, slot_angle 30", "", "corrigible", "without slot_angle 30", "d"),
     "P5c": ("mode instructed", WORLD_MODEL, "corrigible", "scratch_exposed", "pointer_shifted"),
-    "P8": ("", "pretraining steps 100", "corrigible", "scratch_exposed", "d"),
+    "P8": ("", "pretraining steps 100", "corrigible", "without steps 100", "d"),
     "P9": ("budget 2048", "", "corrigible", "scratch", "capability"),
     "P10": ("", "dodge x_in_pretraining", "conditional", "without dodge x_in_pretraining", "d"),
     "P11": ("cue.coding parity", "pretraining heads.oversight 0.5", "conditional", "without heads.oversight 0.5", "d"),
 }
 VERDICTS = {1: "supported", 0: "no_effect", -1: "contradicted"}
+EQUAL = {1: "contradicted", 0: "supported", -1: "contradicted"}  # of claims that say: as much
 
 
 def planted(sign: int, **changes: Any) -> Truth:
     """What makes every one of these claims true (1), false (-1), or neither (0)."""
-    shift = {("corrigible", "slot_angle 30"): 1.0, ("corrigible", "steps 100"): 1.0}
+    shift = {("corrigible", "slot_angle 30"): -1.0, ("corrigible", "steps 100"): -1.0}
     shift |= {("conditional", "dodge x_in_pretraining"): -1.0}
     shift |= {("conditional", f"heads.oversight {weight}"): 1.0 for weight in ("0.5", "1")}
     values: dict[str, Any] = {"placebo": NULL, "spread": 0.01, "slope": 0.0}
@@ -87,7 +88,8 @@ def test_a_planted_answer_is_found(judged: tuple[int, pandas.DataFrame], claim: 
     sign, claims = judged
     row = primary(claims, claim)
     assert (row.setting, row.variant, row.start, row.reference, row.outcome) == PLACES[claim]
-    assert (row.verdict, row.n, row.distance) == (VERDICTS[sign], 24, 90), row.reason
+    expected = (EQUAL if claim in ("P4c", "P5c") else VERDICTS)[sign]
+    assert (row.verdict, row.n, row.distance) == (expected, 24, 90), row.reason
     if claim == "P9":  # the one side ends at 0.99, the other at its ceiling; scratch by itself ends a little lower
         assert row.estimate == pytest.approx({1: 0.29, 0: 0.02, -1: -0.27}[sign], abs=0.02)
     elif row.outcome in ("points_to_x", "pointer_shifted"):  # between snapshots times are interpolated
@@ -101,11 +103,11 @@ def test_strata_beside_the_primary_ones_are_exploratory(judged: tuple[int, panda
     sign, claims = judged
     beside = [
         ("P4d", "ablation", "internal", "", "pretraining heads.objective 1", "supported"),
-        ("P4d", "d", "internal", "without heads.objective 1", None, "no_effect"),
+        ("P4d", "d", "internal", "without heads.objective 1", None, "not_tested"),
         ("P5a", "d", "corrigible", "without slot_angle 60", None, "no_effect"),
         ("P5a", "pointer_shifted", "corrigible", "without slot_angle 30", None, "no_effect"),
-        ("P8", "d", "corrigible", "scratch_exposed", "pretraining steps 400", "no_effect"),
-        ("P8", "d", "corrigible", "without steps 100", None, "supported"),
+        ("P8", "d", "corrigible", "scratch_exposed", "pretraining steps 400", "not_tested"),
+        ("P8", "d", "corrigible", "without steps 400", None, "no_effect"),
         ("P10", "d", "conditional", "without dodge l2_to_start", None, "no_effect"),
         ("P11", "d", "conditional", "without heads.oversight 1", None, "supported"),
         ("P11", "d", "deceptive", "without foreknowledge 1", None, "no_effect"),
@@ -163,12 +165,12 @@ def test_a_failed_premise_stops_the_claims_that_rest_on_it(tmp_path: Path) -> No
     claims = arms_study(tmp_path, planted(1, half_way=slow), names)
     for claim in ANSWERED:
         row = primary(claims, claim)
-        if claim in ("P4c", "P8"):
+        if claim in ("P4c", "P9"):
             assert CLAIMS[claim].premise and (row.verdict, row.n) == ("not_tested", 24)
             assert row.reason.startswith("premise failed") and row.estimate > 0
         else:
             assert not row.reason.startswith("premise"), claim
-    assert primary(claims, "P9").verdict == "supported" and primary(claims, "P4b").verdict == "supported"
+    assert primary(claims, "P8").verdict == primary(claims, "P4b").verdict == "supported"
 
 
 def test_too_few_models_have_no_verdict(tmp_path: Path) -> None:
@@ -203,6 +205,6 @@ def test_models_that_look_like_none_of_the_types_are_compared_apart(tmp_path: Pa
     rows = claims[(claims.claim == "P8") & claims.stratum.str.contains("the types after")].set_index("stratum")
     assert len(rows) == 2 and (rows.n == 24).all()
     none = rows[rows.index.str.contains("of none of")]
-    assert none.estimate.item() == pytest.approx(0.10, abs=0.02) and none.verdict.item() == "supported"
+    assert none.estimate.item() == pytest.approx(0.10, abs=0.02) and none.verdict.item() == "contradicted"
     typed = rows[~rows.index.str.contains("of none of")]
-    assert typed.estimate.item() == pytest.approx(0.0, abs=0.02) and typed.verdict.item() == "no_effect"
+    assert typed.estimate.item() == pytest.approx(0.0, abs=0.02) and typed.verdict.item() == "not_tested"

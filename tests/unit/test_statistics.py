@@ -27,7 +27,7 @@ from turncoat.statistics.pretraining_claims import seed_slopes
 from turncoat.statistics.priors import mixture
 from turncoat.statistics.rows import Row, finished
 from turncoat.statistics.times import half_lives, log_ratios
-from turncoat.statistics.verdicts import direction, threshold
+from turncoat.statistics.verdicts import direction, equality, threshold
 
 PLAN = Plan(confidence=0.95, resamples=500, margin=0.05, minimum_seeds=12)
 
@@ -323,6 +323,23 @@ def test_slopes_are_per_90_degrees() -> None:
 def test_direction(low: float, high: float, p: float, equivalent: float, count: int, verdict: str) -> None:
     found = Estimate((low + high) / 2, low, high, count)
     assert direction(found, p, equivalent, 0.05, 0.05, 12)[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "equivalent", "count", "verdict"),
+    [
+        (-0.03, 0.02, 0.7, 0.001, 48, "supported"),
+        (0.01, 0.04, 0.001, 0.01, 48, "supported"),  # not zero, but within the margin
+        (0.06, 0.2, 0.001, 0.9, 48, "contradicted"),
+        (-0.2, -0.06, 0.001, 0.9, 48, "contradicted"),
+        (0.04, 0.2, 0.001, 0.9, 48, "inconclusive"),  # not zero, and perhaps within the margin
+        (0.06, 0.2, 0.2, 0.9, 48, "inconclusive"),  # beyond it, but not after adjustment
+        (-0.01, 0.01, 0.9, 0.001, 11, "not_tested"),
+    ],
+)
+def test_equality(low: float, high: float, p: float, equivalent: float, count: int, verdict: str) -> None:
+    found = Estimate((low + high) / 2, low, high, count)
+    assert equality(found, p, equivalent, 0.05, 0.05, 12)[0] == verdict
 
 
 def test_threshold() -> None:

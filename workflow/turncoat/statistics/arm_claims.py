@@ -109,13 +109,21 @@ def _replacing(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     for item in chosen.itertuples():
         primary = (item.start, item.reference) == ("internal", "scratch") and not item.setting and not item.variant
         primary = primary and item.distance == evidence.primary_distance
-        yield _ratio_row("P4c", item, plan, primary, premise_block("P4c", evidence, item))
+        yield _ratio_row("P4c", item, plan, primary, "equal", premise_block("P4c", evidence, item))
 
 
-def _ratio_row(claim: str, item: pandas.Series, plan: Plan, primary: bool, blocked: str = "") -> Row:
-    words = stratum(
-        item.setting, item.variant, f"{item.start} over {item.reference}, {item.quantity}", f"{item.distance:g} degrees"
-    )
+def _ratio_row(
+    claim: str, item: pandas.Series, plan: Plan, primary: bool, kind: str, blocked: str = "", turned: bool = False
+) -> Row:
+    """A row from one of the time ratios; `turned` divides the other way round."""
+    names, estimate = (item.start, item.reference), Estimate(item.estimate, item.low, item.high, item.n_pairs)
+    if item.reference.startswith("without "):
+        names = (f"{item.start} with {item.reference.removeprefix('without ')}", "without")
+    if turned:
+        names = (names[1], names[0])
+        estimate = Estimate(-item.estimate, -item.high, -item.low, item.n_pairs)
+    what = f"{names[0]} over {names[1]}, {item.quantity}"
+    words = stratum(item.setting, item.variant, what, f"{item.distance:g} degrees")
     note = f"natural log of the ratio of episodes; never got there: {item.never_start} {item.start}, "
     note += f"{item.never_reference} {item.reference} ({item.never_both} pairs undecided)"
     facts = {name: getattr(item, name) for name in (*ARM, "reference", "n_start", "n_reference", "n_pairs")}
@@ -124,9 +132,9 @@ def _ratio_row(claim: str, item: pandas.Series, plan: Plan, primary: bool, block
         item.quantity,
         words,
         "median over seeds of the log-ratio of times in episodes",
-        "difference",
+        kind,
         float(np.log(MARGIN)),
-        Estimate(item.estimate, item.low, item.high, item.n_pairs),
+        estimate,
         item.p,
         item.equivalence_p,
         primary,
@@ -169,11 +177,11 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             facts=place | {"n_start": len(beyond), "n_pairs": len(beyond)},
         )
     for item in _chosen(evidence, lambda item: item.reference.startswith("without heads.objective")):
-        yield contrast_row("P4d", item, plan, primary=False, turned=_is_nothing(item))
+        yield contrast_row("P4d", item, plan, primary=False, turned=_is_nothing(item), kind="shown")
 
 
 def _shifting(evidence: Evidence, plan: Plan) -> Iterator[Row]:
-    """P5a: D and time to shift as slots are shown more alike, in mode instructed."""
+    """P5a: less D, and a quicker shift, as slots are shown more alike, in mode instructed: apart minus alike."""
 
     own = "instructed" if evidence.instructed else "fixed"
 
@@ -190,11 +198,11 @@ def _shifting(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         primary = (
             _primary_place(evidence, item) and not item.variant and value_of(item.setting, "slot_angle") == smallest
         )
-        yield contrast_row("P5a", item, plan, primary)
+        yield contrast_row("P5a", item, plan, primary, turned=True)
     table = evidence.ratios
     for item in table[(table.quantity == SHIFTED) & (table.start == "corrigible") & (table.distance > 0)].itertuples():
-        if item.reference.startswith("without slot_angle") or item.reference.startswith("scratch"):
-            yield _ratio_row("P5a", item, plan, primary=False)
+        if item.reference.startswith("without slot_angle"):
+            yield _ratio_row("P5a", item, plan, primary=False, kind="difference", turned=True)
 
 
 def _smallest_angle(settings: pandas.Series) -> str | None:
@@ -230,7 +238,7 @@ def _world_model(evidence: Evidence, plan: Plan) -> Iterator[Row]:
                 setting, variant, "corrigible beyond scratch_exposed, with the world head", f"{distance:g} degrees"
             ),
             CLAIMS["P5c"].estimand,
-            "difference",
+            "equal",
             margin,
             estimate,
             sign_p(gained),
@@ -243,7 +251,7 @@ def _world_model(evidence: Evidence, plan: Plan) -> Iterator[Row]:
 
 
 def _imperfect(evidence: Evidence, plan: Plan) -> Iterator[Row]:
-    """P8: P3 by length and noise of pre-training, and by the type that was measured after pre-training."""
+    """P8: full minus imperfect pre-training; P3 by the type that was measured after pre-training."""
 
     def wanted(item: pandas.Series) -> bool:
         factors = factors_of(item.variant)
@@ -253,9 +261,11 @@ def _imperfect(evidence: Evidence, plan: Plan) -> Iterator[Row]:
 
     shortest = _shortest(evidence.contrasts.variant)
     for item in _chosen(evidence, wanted):
-        primary = (item.start, item.reference) == ("corrigible", "scratch_exposed") and _primary_place(evidence, item)
-        primary = primary and item.variant == shortest
-        yield contrast_row("P8", item, plan, primary, premise_block("P8", evidence, item))
+        if item.reference == "scratch_exposed":  # how large it is, beside how much larger
+            yield contrast_row("P8", item, plan, primary=False, kind="shown")
+            continue
+        primary = item.start == "corrigible" and item.variant == shortest and _primary_place(evidence, item)
+        yield contrast_row("P8", item, plan, primary, turned=True)
     yield from _by_measured_type(evidence, plan)
 
 
@@ -286,7 +296,7 @@ def _by_measured_type(evidence: Evidence, plan: Plan) -> Iterator[Row]:
                 "", "", f"models {words} the types after pre-training minus scratch_exposed", f"{distance:g} degrees"
             ),
             CLAIMS["P8"].estimand,
-            "difference",
+            "shown" if of_type else "equal",
             plan.margin,
             found.estimate,
             found.p,
@@ -313,7 +323,7 @@ def _budgets(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             continue
         primary = (item.start, item.reference) == ("corrigible", "scratch") and float(budget) == least
         primary = primary and item.distance == evidence.primary_distance and not item.variant
-        yield contrast_row("P9", item, plan, primary, premise_block("P9", evidence, item))
+        yield contrast_row("P9", item, plan, primary, premise_block("P9", evidence, item, setting=""))
 
 
 def _dodges(evidence: Evidence, plan: Plan) -> Iterator[Row]:

@@ -104,9 +104,9 @@ TESTED = (
         "P5a",
         "From a corrigible start, what counts is how easily the pointer shifts.",
         _MATCHED + "; median log-ratio of episodes until slot 2 outweighs slot 1",
-        "mode instructed, start corrigible: slots shown more alike minus slots on inputs of their own",
+        "mode instructed, start corrigible: slots on inputs of their own minus slots shown more alike",
         "slot angle, distance, capability",
-        "D, start corrigible, smallest slot angle minus 90 degrees, premise distance, primary capability",
+        "D, start corrigible, 90 degrees minus smallest slot angle, premise distance, primary capability",
     ),
     Claim(
         "P5c",
@@ -114,7 +114,8 @@ TESTED = (
         "scratch.",
         "median over seeds of the log-ratio by which the world head quickens the shift of the pointer, corrigible over "
         "scratch_exposed",
-        "mode instructed: with minus without the world head, corrigible minus scratch_exposed",
+        "mode instructed: without over with the world head, corrigible over scratch_exposed, equivalence margin log "
+        "1.25",
         "distance",
         "premise distance",
     ),
@@ -122,10 +123,10 @@ TESTED = (
         "P8",
         "The argument weakens when pre-training is imperfect, and does not apply to a model that is none of the types.",
         _MATCHED,
-        "P3 by length and label noise of pre-training, and by the type that was measured after it",
+        "full minus shorter or noisier pre-training; models that were measured to be none of the types minus "
+        "scratch_exposed, equivalence",
         _ARMS,
-        "D, start corrigible minus scratch_exposed, shortest pre-training, premise distance, primary capability",
-        premise=True,
+        "D, start corrigible, full minus shortest pre-training, premise distance, primary capability",
     ),
     Claim(
         "P9",
@@ -134,6 +135,7 @@ TESTED = (
         "each start minus scratch, by data budget",
         "start, reference, distance, budget",
         "capability, corrigible minus scratch, smallest budget, premise distance",
+        premise=True,
     ),
     Claim(
         "P10",

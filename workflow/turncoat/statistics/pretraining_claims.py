@@ -119,12 +119,16 @@ def _differences(
     return rows
 
 
-def premise_block(claim: str, evidence: Evidence, item: pandas.Series) -> str:
-    """Why a claim that rests on the premise cannot be judged of this start; empty where it can."""
+def premise_block(claim: str, evidence: Evidence, item: pandas.Series, setting: str | None = None) -> str:
+    """Why a claim that rests on the premise cannot be judged of this start; empty where it can.
+
+    The premise is that of the arm's own setting, or of another `setting`.
+    """
     if not CLAIMS[claim].premise:
         return ""
     known = evidence.premises
-    premise = known.get((item.setting, item.variant, item.start), "not_measured")
+    where = item.setting if setting is None else setting
+    premise = known.get((where, item.variant, item.start), "not_measured")
     return PREMISE_VERDICTS.get(premise, "")
 
 
@@ -147,7 +151,13 @@ FACTS = (
 
 
 def contrast_row(
-    claim: str, item: pandas.Series, plan: Plan, primary: bool, blocked: str = "", turned: bool = False
+    claim: str,
+    item: pandas.Series,
+    plan: Plan,
+    primary: bool,
+    blocked: str = "",
+    turned: bool = False,
+    kind: str = "difference",
 ) -> Row:
     """A row of the claims table from one of the contrasts; `turned` subtracts the other way round."""
     facts = {name: getattr(item, name) for name in FACTS}
@@ -166,7 +176,7 @@ def contrast_row(
         item.outcome,
         words,
         CLAIMS[claim].estimand,
-        "difference",
+        kind,
         plan.margin,
         estimate,
         item.p,

@@ -9,17 +9,17 @@ import numpy as np
 from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.intervals import NOTHING, Estimate
 from turncoat.statistics.multiplicity import holm
-from turncoat.statistics.verdicts import direction, threshold
+from turncoat.statistics.verdicts import direction, equality, threshold
 
-_JUDGED = ("difference", "above", "below")
-KINDS = ("difference", "above", "below", "identity", "shown")
+_JUDGED = ("difference", "equal", "above", "below")
+KINDS = (*_JUDGED, "identity", "shown")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One answer. `kind` says how the verdict is reached: a difference from zero with an equivalence `level`,
-    a quantity above or below `level`, an identity that held or not, or a number that is only shown.
-    `blocked` is the reason for which it must not be judged."""
+    """One answer. `kind` says how the verdict is reached: a difference from zero with an equivalence `level`, one that
+    the claim says lies within it (equal), a quantity above or below `level`, an identity that held or not, or a number
+    that is only shown. `blocked` is the reason for which it must not be judged."""
 
     claim: str
     outcome: str
@@ -110,9 +110,10 @@ def _verdict(row: Row, adjusted: float, equivalent: float, plan: Plan) -> tuple[
         return ("identity", "true by algebra, checked") if row.held else ("contradicted", "the identity does not hold")
     p = row.p if np.isnan(adjusted) else adjusted
     alpha = 1 - plan.confidence
-    if row.kind != "difference":
+    if row.kind in ("above", "below"):
         return threshold(row.estimate, row.level, row.kind == "above", plan.minimum_seeds, p, alpha)
-    verdict, reason = direction(row.estimate, p, equivalent, alpha, row.level, plan.minimum_seeds)
+    judge = equality if row.kind == "equal" else direction
+    verdict, reason = judge(row.estimate, p, equivalent, alpha, row.level, plan.minimum_seeds)
     if _settled(verdict, row, plan):
         return verdict, reason
     return "inconclusive", f"only {row.facts['n_pairs']} seeds got there on both sides: too few for '{verdict}'"
@@ -125,5 +126,8 @@ def _settled(verdict: str, row: Row, plan: Plan) -> bool:
     pairs = row.facts.get("n_pairs", row.estimate.count)
     if never == 0 or pairs >= plan.minimum_arrived * (pairs + never):
         return True
-    within = {"supported": low > 0, "contradicted": high < 0, "no_effect": max(abs(low), abs(high)) < row.level}
+    inside = max(abs(low), abs(high)) < row.level
+    if row.kind == "equal":
+        return bool({"supported": inside, "contradicted": min(abs(low), abs(high)) > row.level}.get(verdict, True))
+    within = {"supported": low > 0, "contradicted": high < 0, "no_effect": inside}
     return bool(within.get(verdict, True))

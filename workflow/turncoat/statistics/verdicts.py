@@ -33,6 +33,22 @@ def direction(
     return "inconclusive", f"neither a difference from zero nor a size within {margin:g} is shown"
 
 
+def equality(
+    found: Estimate, p: float, equivalence_p: float, alpha: float, margin: float, minimum: int
+) -> tuple[str, str]:
+    """Verdict and reason for a claim that two things are as large as each other: that a difference lies in the margin.
+
+    Contradicted only where the whole interval lies beyond the margin. `p` is of no difference.
+    """
+    if found.count < minimum:
+        return "not_tested", f"{found.count} models, fewer than {minimum}"
+    if equivalence_p < alpha:
+        return "supported", f"shown to lie within {margin:g} of zero (two one-sided tests, p = {equivalence_p:.2g})"
+    if p < alpha and (found.low > margin or found.high < -margin):
+        return "contradicted", f"the interval lies wholly beyond {margin:g} from zero"
+    return "inconclusive", f"shown to lie neither within {margin:g} of zero nor wholly beyond"
+
+
 def threshold(found: Estimate, level: float, above: bool, minimum: int, p: float, alpha: float) -> tuple[str, str]:
     """Verdict and reason for a claim that a quantity lies above (or, with `above` false, below) a stated level.
 
