@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas
 
+from turncoat.statistics.claims import NO_MODELS
 from turncoat.statistics.pretraining_claims import NON_DECEPTIVE
 
 VERDICT_WORDS = {
@@ -21,10 +22,20 @@ _QUESTIONS = {
     "P2": "Does a model that complies only when overseen, and when that pays, stay so through fine-tuning on X?",
     "P3": "Is a corrigible model, fine-tuned on X, more deceptive than one trained on X with the same cues?",
     "P4a": "Does it grow with the distance between the two objectives?",
+    "P4b": "Does it grow where the start, aligned as it is, has learnt to comply with others when that pays?",
+    "P4c": "Is replacing a baked-in objective about as hard as learning one from scratch?",
+    "P4d": "Does fine-tuned performance run through what the model already understood of X?",
+    "P5a": "Is a corrigible model less deceptive where its pointer can shift more easily?",
+    "P5c": "Does a world model quicken the shift of the pointer no more than from scratch?",
+    "P8": "Is there less deception where pre-training is imperfect?",
+    "P9": "Does training on X alone lack the data for equal capability?",
+    "P10": "Does mixing X into pre-training keep deception out?",
+    "P11": "Is there more deception where the model knows when it is overseen?",
     "G1": "Do a neuron's outgoing weights get gradient in proportion to its activation?",
     "G3": "Does the gate cut the gradient of inactive neurons to (nearly) zero?",
 }
-
+_ALWAYS = ("P1", "P2", "P3", "P4a", "G1", "G3")
+"""Claims that every study answers, or says that it has no models for."""
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -54,6 +65,8 @@ def answers(claims: pandas.DataFrame) -> list[dict[str, str]]:
         if primary.empty:
             continue
         row = primary.iloc[0]
+        if claim not in _ALWAYS and row.reason.startswith(NO_MODELS):
+            continue
         estimate = (
             "" if pandas.isna(row.estimate) else f"{number(row.estimate)} {interval(row.low, row.high)}, {row.n} seeds"
         )

@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 
 from turncoat.seeding import generator
-from turncoat.statistics.claims import CLAIMS
+from turncoat.statistics.claims import CLAIMS, NO_MODELS
 from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match, contrast
 from turncoat.statistics.dodges import dodges_of
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
@@ -40,7 +40,7 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
     rows = _with_one_primary(rows)
     for claim in ANSWERED:
         if not any(row.claim == claim and row.primary for row in rows):
-            missing = f"the study has no models for it ({CLAIMS[claim].primary})"
+            missing = f"{NO_MODELS} ({CLAIMS[claim].primary})"
             estimand = CLAIMS[claim].estimand
             rows.append(Row(claim, "d", "primary", estimand, "difference", plan.margin, primary=True, blocked=missing))
     return rows

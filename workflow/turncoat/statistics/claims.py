@@ -8,6 +8,7 @@ experiment.
 
 from dataclasses import dataclass
 
+NO_MODELS = "the study has no models for it"
 NO_PRICE = "price sensitivity was not measured: the study's world has no audit terms"
 
 

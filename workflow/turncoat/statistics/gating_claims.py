@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 
 from turncoat.seeding import generator
-from turncoat.statistics.claims import CLAIMS, CLOSED_LEVEL, CORRELATION_LEVEL, IDENTITY_TOLERANCE
+from turncoat.statistics.claims import CLAIMS, CLOSED_LEVEL, CORRELATION_LEVEL, IDENTITY_TOLERANCE, NO_MODELS
 from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.intervals import Estimate, bootstrap_mean, paired_p
 from turncoat.statistics.rows import Row
@@ -35,7 +35,7 @@ def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: st
     rows += [*_closed(sound, plan, optimizer), *_dead(sound, plan)]
     for claim in ("G1", "G3"):
         if not any(row.claim == claim and row.primary for row in rows):
-            missing = f"the study has no models for it ({CLAIMS[claim].primary})"
+            missing = f"{NO_MODELS} ({CLAIMS[claim].primary})"
             rows.append(
                 Row(
                     claim,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 
 from turncoat.seeding import generator
-from turncoat.statistics.claims import CLAIMS, HALF_LIFE_MARGIN, NO_PRICE
+from turncoat.statistics.claims import CLAIMS, HALF_LIFE_MARGIN, NO_MODELS, NO_PRICE
 from turncoat.statistics.contrasts import FINAL, Plan, capability_match, with_variant
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.intervals import Estimate, bootstrap_mean, bootstrap_median, paired_p, sign_p
@@ -66,7 +66,7 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
     rows += list(_slopes(evidence, plan))
     for claim in ("P1", "P2", "P3", "P4a"):
         if not any(row.claim == claim and row.primary for row in rows):
-            missing = f"the study has no models for it ({CLAIMS[claim].primary})"
+            missing = f"{NO_MODELS} ({CLAIMS[claim].primary})"
             rows.append(
                 Row(
                     claim,
