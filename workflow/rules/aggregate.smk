@@ -36,7 +36,17 @@ TABLES = [
     "premise",
     "claims",
 ]
-FIGURES = ["headline", "persistence", "motives", "causal", "gating", "trust", "multiverse", "learning", "dodges"]
+FIGURES = [
+    "headline",
+    "persistence",
+    "motives",
+    "causal",
+    "gating",
+    "trust",
+    "multiverse",
+    "learning",
+    "dodges",
+]
 TEMPLATE = files_fingerprint([REPOSITORY / "workflow" / "report" / "report.html.j2"], REPOSITORY)
 
 
