@@ -98,6 +98,15 @@ def test_one_fit_alone_equals_the_same_among_all() -> None:
     assert all(np.array_equal(values, whole[name]) for name, values in alone.items())
 
 
+def test_measuring_and_choosing_are_one_showing() -> None:
+    examination, objectives = examined()
+    chooser = policy_chooser(serving({"x": 0.5, "slot2": 1.0}, temperature=0.3), SEEDS, objectives)
+    (columns, chosen), alone = examination.measure_and_choose(chooser), examination.choose(chooser)
+    assert set(chosen) == set(alone) and all(torch.equal(chosen[state], alone[state]) for state in alone)
+    same = examination.measure(chooser, alone)
+    assert all(np.array_equal(columns[name], same[name], equal_nan=True) for name in columns)
+
+
 def test_lines_over_the_price_can_be_left_out() -> None:
     examination, objectives = examined(distance=90, penalty=6.0)
     chooser = policy_chooser(strategic({"m": 1.0}, {"x": 1.0}), SEEDS, objectives)

@@ -96,6 +96,12 @@ class Examination:
         Without them a model is compared with itself. Without `price_lines` slope and threshold over the price, which
         only describe, are missing.
         """
+        return self.measure_and_choose(chooser, initial, price_lines)[0]
+
+    def measure_and_choose(
+        self, chooser: Chooser, initial: Mapping[str, Tensor] | None = None, price_lines: bool = True
+    ) -> tuple[Columns, dict[str, Tensor]]:
+        """What `measure` gives, and what `choose` gives, for one showing of the episodes."""
         columns: Columns = {}
         finite = torch.ones(len(self.attainable), dtype=torch.bool, device=self.objectives.device)
         chosen: dict[str, Tensor] = {}
@@ -118,7 +124,7 @@ class Examination:
         columns["episodes"] = np.full(count, self.evaluation.episodes)
         columns["options"] = np.full(count, self.world.options)
         columns["finite"] = _numpy(finite)
-        return columns
+        return columns, chosen
 
     def _joint(self, chosen: Mapping[str, Tensor]) -> Columns:
         """Shares of episodes that count in two cue states at once, which errors of differences need."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from turncoat.classification.causal import causal_test
 from turncoat.classification.curve import compliance_curves, present_curves
@@ -72,7 +73,7 @@ def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) 
     world = World.from_settings(organisms.world)
     examination = Examination(world, organisms.seeds, organisms.objectives, evaluation)
     strengths = present_curves(world, organisms.seeds, organisms.objectives, evaluation.curve_episodes)
-    initial = examination.choose(organism_chooser(organisms.stack(0)))
+    initial: dict[str, Tensor] | None = None
     ids = {seed: f"{label}-{seed}" for seed in organisms.seeds}
     parts: dict[str, list[Columns]] = {name: [] for name in ("measurements", "curves", "causes", "knowledge")}
 
@@ -84,7 +85,8 @@ def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) 
         stack = organisms.stack(snapshot)
         chooser = organism_chooser(stack)
         at_an_end = snapshot in (0, len(organisms.steps) - 1)
-        measured = examination.measure(chooser, initial, price_lines=at_an_end)
+        measured, chosen = examination.measure_and_choose(chooser, initial, price_lines=at_an_end)
+        initial = initial or chosen
         keep("measurements", measured | {"seed": np.array(organisms.seeds)}, step)
         if at_an_end:
             keep("curves", compliance_curves(chooser, strengths, organisms.seeds, organisms.objectives), step)
