@@ -12,7 +12,9 @@ TABLES = {"organisms", "trajectories", "alignment", "gating", "claims", "validat
 TABLES |= {"curves", "causes", "defection", "populations", "motives", "knowledge"}
 TABLES |= {"transitions", "ratios", "occupancy"}
 TABLES |= {"reliability", "cutoffs", "coverage", "discrimination", "trust"}
-FIGURES = {"headline", "persistence", "motives", "causal", "multiverse", "gating", "trust"}
+FIGURES = {
+    "headline", "persistence", "motives", "causal", "multiverse", "gating", "trust", "learning", "dodges",
+}  # fmt: skip
 
 
 def git_status() -> str:
