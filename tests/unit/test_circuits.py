@@ -229,7 +229,9 @@ def test_rows_hold_the_circuits_units_gates_and_gains() -> None:
         assert (rows["units"][one] == 4).all() and (rows["units"][other] == 4).all()
         assert (rows["open_share"][one] > 0.999).all() and (rows["open_share"][other] < 0.001).all()
         assert (np.abs(rows[f"gain_{woken}"][one] - 1) < 0.15).all()
-        assert (np.abs(rows[f"gain_{dormant}"][one]) < 0.05).all() and (rows[f"gain_{dormant}"][other] == 0).all()
+        assert (np.abs(rows[f"gain_{dormant}"][one]) < 0.05).all() and (
+            np.abs(rows[f"gain_{dormant}"][other]) < 0.01
+        ).all()
     assert list(rows["seed"][:4]) == [0, 0, 1, 1] and rows["shared"].max() == 0
     sizes = circuit_sizes(circuits)
     assert list(sizes["circuit"]) == ["x", "x", "m", "m"] and (sizes["units_mean"] == 4).all()
