@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from turncoat.organisms.gates import GateControl
 from turncoat.organisms.mlp import Architecture
 from turncoat.tables import organisms as organisms_table
 from turncoat.tables import trajectories as trajectories_table
@@ -20,6 +21,7 @@ from turncoat.tables.weights import Organisms, save_optimizer, save_organisms
 from turncoat.training.block import ChunkProgress, Trained
 from turncoat.training.interventions import Dodge
 from turncoat.training.loop import Progress, Recipe
+from turncoat.training.optimizers import BETA2
 
 log = logging.getLogger("turncoat")
 
@@ -43,7 +45,14 @@ def make_recipe(training: Mapping[str, Any], snapshots: int) -> Recipe:
         snapshots=snapshots,
         entropy_bonus=training.get("entropy_bonus", 0.0),
         schedule=training.get("schedule", "constant"),
+        beta2=training.get("beta2", BETA2),
+        gate=make_gate(training),
     )
+
+
+def make_gate(training: Mapping[str, Any]) -> GateControl:
+    """The gate control in the `training` section of a cell's settings."""
+    return GateControl(training.get("gate", "natural"), training.get("gate_norm_matched", True))
 
 
 def find_dodge(name: str | None) -> Dodge:
