@@ -6,8 +6,9 @@ parts, so that what the gate does to learning can be told from what it does to t
 estimator of Bengio et al. (2013) is `open_propagating`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,11 @@ class GateControl:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ValueError(f"gate is {self.mode!r}; allowed: {', '.join(MODES)}")
+
+    @classmethod
+    def from_settings(cls, training: Mapping[str, Any]) -> "GateControl":
+        """Read the `training` section of a cell's settings, which says nothing of a natural gate."""
+        return cls(training.get("gate", "natural"), training.get("gate_norm_matched", True))
 
 
 NATURAL = GateControl()

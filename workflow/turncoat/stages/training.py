@@ -46,13 +46,8 @@ def make_recipe(training: Mapping[str, Any], snapshots: int) -> Recipe:
         entropy_bonus=training.get("entropy_bonus", 0.0),
         schedule=training.get("schedule", "constant"),
         beta2=training.get("beta2", BETA2),
-        gate=make_gate(training),
+        gate=GateControl.from_settings(training),
     )
-
-
-def make_gate(training: Mapping[str, Any]) -> GateControl:
-    """The gate control in the `training` section of a cell's settings."""
-    return GateControl(training.get("gate", "natural"), training.get("gate_norm_matched", True))
 
 
 def find_dodge(name: str | None) -> Dodge:
