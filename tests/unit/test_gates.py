@@ -1,6 +1,7 @@
 """Gate control: against straight-through networks under autograd, and what it must leave bit for bit as it is."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ import turncoat.training.loop as loop
 from turncoat.gating.ledger import gating_batches, optimizer_update, unit_ledger
 from turncoat.organisms.gates import MODES, NATURAL, GateControl, GatedBackward, gated_backward, row_shuffles
 from turncoat.organisms.mlp import Stack, backward, forward
+from turncoat.stages.probe_gating import probe_organisms
 from turncoat.stages.training import make_recipe as recipe_of
+from turncoat.tables.weights import load_optimizer, load_organisms
 from turncoat.training.block import Origin, Trained, finetune_block
 from turncoat.training.interventions import Intervention
 from turncoat.training.streams import WINDOW, Task, finetuning_stream
@@ -165,7 +168,7 @@ def trained(
 
 
 def weights(*arguments: Any, **more: Any) -> Tensor:
-    return trained(*arguments, **more).trajectory.weights
+    return tuned(*arguments, **more).trajectory.weights
 
 
 def test_natural_is_bitwise_no_control_and_so_is_closed_for_relu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +189,7 @@ def test_natural_is_bitwise_no_control_and_so_is_closed_for_relu(monkeypatch: py
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("activation", ["relu", "silu", "tanh"])
 def test_every_mode_trains_otherwise_from_the_same_loss(mode: str, activation: str) -> None:
-    natural, gated = (trained(activation=activation, gate=gate, snapshots=4) for gate in (NATURAL, GateControl(mode)))
+    natural, gated = (tuned(activation=activation, gate=gate, snapshots=4) for gate in (NATURAL, GateControl(mode)))
     first = gated.trajectory.checks.index(1)
     assert torch.equal(gated.trajectory.loss[first], natural.trajectory.loss[first])
     same = mode == "natural" or (mode == "closed" and activation == "relu")
@@ -279,3 +282,17 @@ def test_the_ledger_steps_along_the_gated_gradient_and_tells_the_natural_one() -
     change = stack.view(optimizer_update(stack, gradient.flat, "adam", 0.01, {}, 0.9))
     expected = change["hidden1.weight"].double().norm(dim=1).numpy()
     assert found["update_in"].reshape(3, 2, 7)[:, 0] == pytest.approx(expected)
+
+
+def test_the_probe_of_a_gated_cell_follows_its_gate_and_beta2(trained: Path) -> None:
+    organisms = load_organisms(trained / "child/weights.safetensors", CPU)
+    state = load_optimizer(trained / "child/optimizer.safetensors", organisms.architecture, CPU)
+    training = {"optimizer": "adam", "learning_rate": 0.01}
+    plain, gated, other = (
+        probe_organisms(organisms, "b", state, {"training": training | more, "gating": {"episodes": 16}})
+        for more in ({}, {"gate": "shuffled"}, {"beta2": 0.9})
+    )
+    for name in ("update_in", "update_bias"):
+        assert (plain[name] != gated[name]).any() and (plain[name] != other[name]).any()
+    for name in ("gradient_in", "gradient_out", "identity_error"):
+        assert (plain[name] == gated[name]).all() and (plain[name] == other[name]).all()
