@@ -156,9 +156,7 @@ def test_a_closed_gate_passes_exactly_nothing() -> None:
     assert (gradient.views["hidden2.weight"][..., 3] != 0.0).any()
 
 
-def trained(
-    seeds: range = range(10, 15), activation: str = "relu", origin: Origin | None = None, **more: Any
-) -> Trained:
+def tuned(seeds: range = range(10, 15), activation: str = "relu", origin: Origin | None = None, **more: Any) -> Trained:
     """Fine-tuned networks of odd sizes, so that no kernel's work ends on a whole vector."""
     architecture = make_architecture(WORLD, activation)
     recipe = make_recipe(WINDOW + 4, **more)
