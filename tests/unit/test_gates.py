@@ -222,22 +222,24 @@ def test_shuffles_are_permutations_and_a_seeds_steps_and_layers_own() -> None:
     assert torch.equal(alone[0][0], first[1]) and torch.equal(alone[1][0], second[1])
 
 
-def test_warming_passes_the_same_gate() -> None:
+@pytest.mark.parametrize("mode", ["open_in", "shuffled"])
+def test_warming_passes_the_same_gate_with_shuffles_of_its_own(mode: str) -> None:
     stack = make_stack(WORLD, SEEDS)
     stream = finetuning_stream(WORLD, SEEDS, seed_objectives(SEEDS, 4, 90, CPU), BATCH, Task())
-    natural, opened = (
+    natural, found = (
         loop.warmed_state(stack, stream, make_recipe(9, gate=gate), 3, SEEDS)["mean"]
-        for gate in (NATURAL, GateControl("open_in"))
+        for gate in (NATURAL, GateControl(mode))
     )
-    assert not torch.equal(natural, opened)
+    assert not torch.equal(natural, found)
     gradient = stack.with_flat(torch.zeros_like(stack.flat))
     expected = torch.zeros_like(stack.flat)
-    for batch in list(stream(0))[:3]:
+    for step, batch in enumerate(list(stream(0))[:3], start=1):
         trace = forward(stack, batch.inputs.flatten(1, 2))
+        shuffles = row_shuffles(SEEDS, "warming gate shuffle", step, trace)
         _, output_gradient = loop.loss_and_gradient(trace.output, batch, {})
-        gated_backward(stack, trace, output_gradient, gradient, GateControl("open_in"))
+        gated_backward(stack, trace, output_gradient, gradient, GateControl(mode), shuffles)
         expected = 0.9 * expected + 0.1 * gradient.flat
-    assert torch.allclose(opened, expected, atol=1e-7)
+    assert torch.allclose(found, expected, atol=1e-7)
 
 
 def test_what_cannot_be_meant_is_refused() -> None:
