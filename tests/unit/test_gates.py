@@ -13,7 +13,7 @@ import turncoat.training.block as block
 import turncoat.training.loop as loop
 from turncoat.gating.ledger import gating_batches, optimizer_update, unit_ledger
 from turncoat.organisms.gates import MODES, NATURAL, GateControl, GatedBackward, gated_backward, row_shuffles
-from turncoat.organisms.mlp import Stack, backward, forward
+from turncoat.organisms.mlp import Stack, Trace, backward, forward
 from turncoat.stages.probe_gating import probe_organisms
 from turncoat.stages.training import make_recipe as recipe_of
 from turncoat.tables.weights import load_optimizer, load_organisms
@@ -134,6 +134,23 @@ def test_every_mode_equals_a_straight_through_network_under_autograd(mode: str, 
     assert changed == (mode != "natural" and mode not in same.get(activation, ()))
 
 
+@pytest.mark.parametrize("activation", list(REFERENCES))
+@pytest.mark.parametrize("mode", MODES)
+def test_a_training_step_moves_along_the_gated_gradient(mode: str, activation: str) -> None:
+    """Whatever a training step does to be fast, it must hand gate control what it needs."""
+    stack = make_stack(WORLD, SEEDS, activation)
+    batch = next(finetuning_stream(WORLD, SEEDS, seed_objectives(SEEDS, 4, 90, CPU), BATCH, Task())(0))
+    trace = forward(stack, batch.inputs.flatten(1, 2))
+    _, output_gradient = loop.loss_and_gradient(trace.output, batch, {})
+    gradient = stack.with_flat(torch.zeros_like(stack.flat))
+    shuffles = row_shuffles(SEEDS, "gate shuffle", 1, trace)
+    gated_backward(stack, trace, output_gradient, gradient, GateControl(mode), shuffles)
+    expected = stack.flat - 0.5 * gradient.flat
+    recipe = make_recipe(1, 0.5, optimizer="sgd", gate=GateControl(mode))
+    loop.train(stack, lambda window: iter([batch]), recipe, block._nothing, seeds=SEEDS)
+    assert torch.allclose(stack.flat, expected, atol=1e-7)
+
+
 def test_matching_leaves_zero_where_the_natural_gradient_is_zero() -> None:
     stack, inputs, upstream, gradient = case("relu", 2)
     stack.views["hidden2.bias"][1] = -1e3  # every unit of that member's second layer is closed on every row
@@ -248,6 +265,10 @@ def test_what_cannot_be_meant_is_refused() -> None:
     stack, inputs, upstream, gradient = case("relu", 1)
     with pytest.raises(ValueError, match="shuffles is None"):
         gated_backward(stack, forward(stack, inputs, 4), upstream, gradient, GateControl("shuffled"))
+    trace = forward(stack, inputs, 4)
+    overwritten = Trace(trace.values, trace.values[1:], trace.output)
+    with pytest.raises(ValueError, match="the trace holds h in place of z"):
+        gated_backward(stack, overwritten, upstream, gradient, GateControl("open_out"))
     stream = finetuning_stream(WORLD, SEEDS, seed_objectives(SEEDS, 4, 90, CPU), BATCH, Task())
     recipe = make_recipe(2, gate=GateControl("shuffled"))
     with pytest.raises(ValueError, match="seeds are 0; allowed with gate 'shuffled': 3"):
