@@ -15,13 +15,15 @@ class Activation:
     """A function of the pre-activation z.
 
     value: h(z); slope: h'(z); pull: a gradient with respect to h turned into one with respect to z, g * h'(z), by
-    PyTorch's own fused kernel; gain: the weight scale that keeps variance (He et al. 2015).
+    PyTorch's own fused kernel; gain: the weight scale that keeps variance (He et al. 2015). written_over: h(z) written
+    over z, for functions whose slope and pull read the same of h as of z, to save a training step the room.
     """
 
     value: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
     pull: Callable[[Tensor, Tensor], Tensor]
     gain: float
+    written_over: Callable[[Tensor], Tensor] | None = None
 
 
 def _gelu_slope(z: Tensor) -> Tensor:
@@ -37,12 +39,14 @@ ACTIVATIONS = {
         lambda z: (z > 0).to(z.dtype),
         lambda gradient, z: torch.ops.aten.threshold_backward(gradient, z, 0),
         math.sqrt(2),
+        torch.relu_,
     ),
     "leaky_relu": Activation(
         lambda z: torch.nn.functional.leaky_relu(z, LEAK),
         lambda z: torch.where(z > 0, 1.0, LEAK).to(z.dtype),
         lambda gradient, z: torch.ops.aten.leaky_relu_backward(gradient, z, LEAK, False),
         math.sqrt(2 / (1 + LEAK**2)),
+        lambda z: torch.nn.functional.leaky_relu_(z, LEAK),
     ),
     "gelu": Activation(
         torch.nn.functional.gelu,

@@ -148,15 +148,19 @@ class Trace:
     output: Tensor
 
 
-def forward(stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS) -> Trace:
-    """Run E networks on inputs (E, rows, inputs); the output holds the first `columns` >= 2 readout columns."""
+def forward(stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS, keep_before: bool = True) -> Trace:
+    """Run E networks on inputs (E, rows, inputs); the output holds the first `columns` >= 2 readout columns.
+
+    Without `keep_before` an h may be written over its z: `before` is then h, of which `backward` reads the same.
+    """
     architecture, views = stack.architecture, stack.views
-    function = activation(architecture.activation).value
+    function = activation(architecture.activation)
+    value = function.value if keep_before else function.written_over or function.value
     values, before = [inputs], []
     for layer in range(1, architecture.depth + 1):
         weight, bias = views[f"hidden{layer}.weight"], views[f"hidden{layer}.bias"]
-        before.append(torch.baddbmm(bias.unsqueeze(1), values[-1], weight))
-        values.append(function(before[-1]))
+        before.append(torch.bmm(values[-1], weight).add_(bias.unsqueeze(1)))
+        values.append(value(before[-1]))
     weight, bias = views["readout.weight"][:, :columns], views["readout.bias"][:, :columns]
     return Trace(values, before, torch.baddbmm(bias.unsqueeze(2), weight, values[-1].transpose(1, 2)))
 

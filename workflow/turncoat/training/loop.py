@@ -143,7 +143,7 @@ def train_step(
 
     `beginning` is the flat buffer at step 0, which an intervention on the gradient is told.
     """
-    trace = forward(stack, batch.inputs.flatten(1, 2), columns)
+    trace = forward(stack, batch.inputs.flatten(1, 2), columns, keep_before=False)
     loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads, recipe.entropy_bonus)
     gates = None if intervention.gates is None else intervention.gates(batch, stack.architecture)
     backward(stack, trace, output_gradient, gradient, gates)
