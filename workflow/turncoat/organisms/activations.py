@@ -15,15 +15,17 @@ class Activation:
     """A function of the pre-activation z.
 
     value: h(z); slope: h'(z); pull: a gradient with respect to h turned into one with respect to z, g * h'(z), by
-    PyTorch's own fused kernel; gain: the weight scale that keeps variance (He et al. 2015). written_over: h(z) written
-    over z, for functions whose slope and pull read the same of h as of z, to save a training step the room.
+    PyTorch's own fused kernel; gain: the weight scale that keeps variance (He et al. 2015). Where a function
+    has them, two that work in place, for a training step that stays in a cache: value_ writes h over z, if slope and
+    pull read the same of h as of z; pull_ writes over the gradient.
     """
 
     value: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
     pull: Callable[[Tensor, Tensor], Tensor]
     gain: float
-    written_over: Callable[[Tensor], Tensor] | None = None
+    value_: Callable[[Tensor], Tensor] | None = None
+    pull_: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 def _gelu_slope(z: Tensor) -> Tensor:
@@ -40,6 +42,7 @@ ACTIVATIONS = {
         lambda gradient, z: torch.ops.aten.threshold_backward(gradient, z, 0),
         math.sqrt(2),
         torch.relu_,
+        lambda gradient, z: torch.ops.aten.threshold_backward.grad_input(gradient, z, 0, grad_input=gradient),
     ),
     "leaky_relu": Activation(
         lambda z: torch.nn.functional.leaky_relu(z, LEAK),
@@ -47,6 +50,9 @@ ACTIVATIONS = {
         lambda gradient, z: torch.ops.aten.leaky_relu_backward(gradient, z, LEAK, False),
         math.sqrt(2 / (1 + LEAK**2)),
         lambda z: torch.nn.functional.leaky_relu_(z, LEAK),
+        lambda gradient, z: torch.ops.aten.leaky_relu_backward.grad_input(
+            gradient, z, LEAK, False, grad_input=gradient
+        ),
     ),
     "gelu": Activation(
         torch.nn.functional.gelu,

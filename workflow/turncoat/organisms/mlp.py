@@ -155,7 +155,7 @@ def forward(stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS, keep_bef
     """
     architecture, views = stack.architecture, stack.views
     function = activation(architecture.activation)
-    value = function.value if keep_before else function.written_over or function.value
+    value = function.value if keep_before else function.value_ or function.value
     values, before = [inputs], []
     for layer in range(1, architecture.depth + 1):
         weight, bias = views[f"hidden{layer}.weight"], views[f"hidden{layer}.bias"]
@@ -176,7 +176,8 @@ def backward(
     hidden layer's z, (E, rows, width), first layer first.
     """
     architecture, views = stack.architecture, stack.views
-    pull = activation(architecture.activation).pull
+    function = activation(architecture.activation)
+    pull = function.pull_ or function.pull
     parts = gradient.views
     columns = output_gradient.shape[1]
     if columns < architecture.outputs:
