@@ -184,9 +184,9 @@ def backward(
         parts["readout.weight"].zero_()
         parts["readout.bias"].zero_()
     last = trace.values[-1] if gates is None else trace.values[-1] * gates
-    parts["readout.weight"][:, :columns] = output_gradient @ last
+    parts["readout.weight"][:, :columns] = torch.bmm(output_gradient, last)
     parts["readout.bias"][:, :columns] = output_gradient.sum(2)
-    arriving = output_gradient.transpose(1, 2) @ views["readout.weight"][:, :columns]
+    arriving = torch.bmm(output_gradient.transpose(1, 2), views["readout.weight"][:, :columns])
     if gates is not None:
         arriving = arriving * gates
     deltas: list[Tensor] = []
@@ -196,5 +196,5 @@ def backward(
         torch.bmm(trace.values[layer - 1].transpose(1, 2), delta, out=parts[f"hidden{layer}.weight"])
         torch.sum(delta, 1, out=parts[f"hidden{layer}.bias"])
         if layer > 1:
-            arriving = delta @ views[f"hidden{layer}.weight"].transpose(1, 2)
+            arriving = torch.bmm(delta, views[f"hidden{layer}.weight"].transpose(1, 2))
     return deltas[::-1]
