@@ -273,9 +273,9 @@ def test_what_cannot_be_meant_is_refused() -> None:
     recipe = make_recipe(2, gate=GateControl("shuffled"))
     with pytest.raises(ValueError, match="seeds are 0; allowed with gate 'shuffled': 3"):
         loop.train(make_stack(WORLD, SEEDS), stream, recipe, block._nothing)
-    routed = Intervention(gates=lambda batch, architecture: torch.ones(1))
-    with pytest.raises(ValueError, match="gate is 'shuffled'; allowed with an intervention that has gates: 'natural'"):
-        loop.train(make_stack(WORLD, SEEDS), stream, recipe, block._nothing, None, None, routed, SEEDS)
+    for routed in (Intervention(gates=lambda *_: torch.ones(1)), Intervention(masks=lambda *_: torch.ones(1))):
+        with pytest.raises(ValueError, match="'shuffled'; allowed with an intervention that has gates or masks: 'nat"):
+            loop.train(make_stack(WORLD, SEEDS), stream, recipe, block._nothing, None, None, routed, SEEDS)
 
 
 def test_a_recipe_reads_gate_and_beta2_from_a_cells_settings() -> None:

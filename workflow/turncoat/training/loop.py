@@ -73,10 +73,13 @@ def train(
     """Train `stack` in place and return its trajectory. Members never mix: no operation reads across them.
 
     The optimizer goes on from `state`, laid out like the stack, or starts fresh. `seeds` are the members', which gate
-    control `shuffled` draws from. Raises ValueError where that has none, or gate control meets an intervention's gates.
+    control `shuffled` draws from. Raises ValueError where that has none, or gate control meets an intervention's gates
+    or masks.
     """
-    if intervention.gates is not None and recipe.gate.mode != "natural":
-        raise ValueError(f"gate is {recipe.gate.mode!r}; allowed with an intervention that has gates: 'natural'")
+    if (intervention.gates or intervention.masks) and recipe.gate.mode != "natural":
+        raise ValueError(
+            f"gate is {recipe.gate.mode!r}; allowed with an intervention that has gates or masks: 'natural'"
+        )
     gated = gated_backward_of(recipe.gate, seeds, stack)
     if intervention.without_heads:
         recipe = replace(recipe, heads={})
@@ -160,10 +163,13 @@ def train_step(
     `beginning` is the flat buffer at step 0, which an intervention on the gradient is told; `gated` replaces the
     backward pass.
     """
-    trace = forward(stack, batch.inputs.flatten(1, 2), columns, keep_before=gated is not None)
+    masks = None if intervention.masks is None else intervention.masks(batch, stack.architecture)
+    trace = forward(stack, batch.inputs.flatten(1, 2), columns, gated is not None, masks)
     loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads, recipe.entropy_bonus)
     if gated is None:
         gates = None if intervention.gates is None else intervention.gates(batch, stack.architecture)
+        if masks is not None:
+            gates = masks if gates is None else gates * masks
         backward(stack, trace, output_gradient, gradient, gates)
     else:
         gated(stack, trace, output_gradient, gradient)
