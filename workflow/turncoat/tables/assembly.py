@@ -157,6 +157,7 @@ def course_frame(collected: Collected, organisms: pandas.DataFrame, found: Mappi
     kept_names = ("organism_id", "step", "agreement_initial_unoverseen", "options", "attainable")
     outcomes_found = pandas.DataFrame({name: kept[name].to_numpy() for name in kept_names}).assign(
         measured=True,
+        m=np.where(found["finite"], kept["agreement_m_unoverseen"].to_numpy(), np.nan),
         deception=_deception(found, np.asarray(kept["price_x_conflicts"].is_valid())),
         **{name: np.asarray(found[name]) for name in ("c", "d", "placebo", "d_error")},
         **readings(pandas.DataFrame({name: np.asarray(found[name]) for name in READ})),
