@@ -16,7 +16,8 @@ SCHEMA = table_schema(
             "text",
             "",
             "c, d, deception, m, persistence, capability, ablation, times by name, correlation, share, dead_update, "
-            "identity, open_share, net, contamination, rotation, dormant_change, dormant_units_moved, m_growth, lean or none",
+            "identity, open_share, net, contamination, rotation, dormant_change, dormant_units_moved, m_growth, lean, "
+            "none",
         ),
         field("stratum", "text", "", "what is compared, where"),
         field("estimand", "text", "", "what the estimate estimates"),
