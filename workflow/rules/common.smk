@@ -38,8 +38,11 @@ if workflow.is_main_process:
 else:  # a job's process on a cluster: whose study this is, was settled by the process that submitted it
     CONFIG = checked(load_config, config, "the configuration that the job was given")
 HAS_GPU = checked(has_gpu)
-# Decided once, here: a job that was promised a GPU fails where it finds none, and no other takes one that it was not given.
+# Decided once: a job that was promised a GPU fails where it sees none, and no other takes one that was not given to it.
 os.environ.update(TURNCOAT_DEVICE="cuda" if HAS_GPU else "cpu")
+ENVIRONMENT = "../../envs/turncoat-cuda.yaml" if HAS_GPU else "../../envs/turncoat.yaml"
+# MB of the host: CUDA itself takes some thousands, PyTorch on a CPU some hundreds.
+MEMORY = 8000 if HAS_GPU else 1500
 PLAN = checked(plan_of, CONFIG)
 
 
