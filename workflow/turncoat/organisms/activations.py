@@ -15,7 +15,13 @@ class Activation:
     """A function of the pre-activation z.
 
     value: h(z); slope: h'(z); pull: a gradient with respect to h turned into one with respect to z, g * h'(z), by
-    PyTorch's own fused kernel; gain: the weight scale that keeps variance (He et al. 2015).
+    PyTorch's own fused kernel where it has one that rounds a number alike wherever it stands; gain: the weight scale
+    that keeps variance (He et al. 2015).
+
+    Gains solve E[h(gain * u)^2] = 1 for u ~ N(0, 1), so that weights of variance gain^2 / inputs hand on inputs of unit
+    power as outputs of unit power: exactly 2^(1/2) for relu, (2/3)^(1/4) for relu_squared, 1.5588 for silu (by
+    quadrature); gelu takes relu's. No gain does that for tanh, which stays below 1: there E[(gain * h(u))^2] = 1, which
+    keeps pre-activations, not outputs, at unit variance.
     """
 
     value: Callable[[Tensor], Tensor]
@@ -29,6 +35,18 @@ def _gelu_slope(z: Tensor) -> Tensor:
     cumulative = 0.5 * (1 + torch.erf(z * math.sqrt(0.5)))
     density = torch.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
     return cumulative + z * density
+
+
+def _sigmoid(z: Tensor) -> Tensor:
+    """1 / (1 + exp(-z)). PyTorch's own sigmoid and silu kernels round the last few numbers of a tensor otherwise than
+    the rest, and which those are depends on how many members train side by side; its exp does not."""
+    return torch.exp(-z).add_(1).reciprocal_()
+
+
+def _silu_slope(z: Tensor) -> Tensor:
+    """Slope of z * s(z), s the sigmoid: s + z * s * (1 - s) (Elfwing et al. 2018)."""
+    share = _sigmoid(z)
+    return share * (1 + z * (1 - share))
 
 
 ACTIVATIONS = {
@@ -49,6 +67,24 @@ ACTIVATIONS = {
         _gelu_slope,
         torch.ops.aten.gelu_backward,
         math.sqrt(2),
+    ),
+    "silu": Activation(
+        lambda z: z * _sigmoid(z),
+        _silu_slope,
+        lambda gradient, z: gradient * _silu_slope(z),
+        1.5587599300694923,
+    ),
+    "relu_squared": Activation(
+        lambda z: torch.relu(z).square(),
+        lambda z: 2 * torch.relu(z),
+        lambda gradient, z: gradient * (2 * torch.relu(z)),
+        (2 / 3) ** 0.25,
+    ),
+    "tanh": Activation(
+        torch.tanh,
+        lambda z: 1 - torch.tanh(z).square(),
+        lambda gradient, z: torch.ops.aten.tanh_backward(gradient, torch.tanh(z)),
+        1.5925374197228321,
     ),
     "identity": Activation(lambda z: z, torch.ones_like, lambda gradient, z: gradient, 1.0),
 }

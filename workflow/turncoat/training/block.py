@@ -76,7 +76,7 @@ def pretrain_block(
         measure = _measure(build_inputs(world, held_out, pretrained_contexts=True)[0], best)
         if lesson.start.overseen is None:
             measure = _nothing
-        trajectory = train(stack, stream, recipe, measure, progress, None, intervention)
+        trajectory = train(stack, stream, recipe, measure, progress, None, intervention, seeds)
         return before, trajectory, fingerprints(stack)
 
     return _by_chunk(world, seeds, distance, device, train_chunk, progress)
@@ -116,8 +116,8 @@ def finetune_block(
             state = _state_of(architecture, origin.optimizer_state, members, device)
         elif origin.warm_steps:
             warming = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes, "warming")
-            state = warmed_state(stack, warming, recipe, origin.warm_steps)
-        trajectory = train(stack, stream, recipe, measure, progress, state, intervention)
+            state = warmed_state(stack, warming, recipe, origin.warm_steps, seeds)
+        trajectory = train(stack, stream, recipe, measure, progress, state, intervention, seeds)
         return before, trajectory, fingerprints(stack)
 
     return _by_chunk(world, seeds, distance, device, train_chunk, progress)
