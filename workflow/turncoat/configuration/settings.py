@@ -5,11 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from turncoat.configuration.models import Config
-from turncoat.configuration.sections import ADAPTIVE_OPTIMIZERS, CONDITIONAL_STARTS, DODGES, POINTED_STARTS, STRATEGIC_STARTS
+from turncoat.configuration.sections import (
+    ADAPTIVE_OPTIMIZERS,
+    CONDITIONAL_STARTS,
+    DODGES,
+    POINTED_STARTS,
+    STRATEGIC_STARTS,
+)
 
 ELICITED = "m"  # what elicitation brings back
 LEGACY: dict[str, Any] = {"beta2": 0.999, "gate": "natural", "gate_norm_matched": True}
-"""Settings of fine-tuning that are left out where they have these values, which cells had before there were such keys."""
+"""Settings of fine-tuning that are left out at these values, which cells had before there were such keys."""
 
 
 def pretrain(config: Config, start: str, distance: float, dodge: str | None) -> dict[str, Any]:

@@ -39,8 +39,9 @@ def _gelu_slope(z: Tensor) -> Tensor:
 
 def _sigmoid(z: Tensor) -> Tensor:
     """1 / (1 + exp(-z)). PyTorch's own sigmoid and silu kernels round the last few numbers of a tensor otherwise than
-    the rest, and which those are depends on how many members train side by side; its exp does not."""
-    return torch.exp(-z).add_(1).reciprocal_()
+    the rest, and which those are depends on how many members train side by side; its exp does not. Below -87, where it
+    is under 2e-38, it stands still: exp would overflow."""
+    return (1 + torch.exp(-z.clamp_min(-87))).reciprocal()
 
 
 def _silu_slope(z: Tensor) -> Tensor:
