@@ -86,10 +86,15 @@ def best_by_x(episodes: Episodes, objectives: Tensor) -> Tensor:
 
 
 def held_out(
-    world: World, seeds: Sequence[int], objectives: Tensor, episodes: int, prompts: Sequence[float]
+    world: World,
+    seeds: Sequence[int],
+    objectives: Tensor,
+    episodes: int,
+    prompts: Sequence[float],
+    purpose: str = f"{PURPOSE} held out",
 ) -> HeldOut:
     """Unselected episodes that nothing is trained on, at each prompt."""
-    drawn = draw_episodes(world, seeds, f"{PURPOSE} held out", 0, 1, episodes, objectives.device)
+    drawn = draw_episodes(world, seeds, purpose, 0, 1, episodes, objectives.device)
     inputs = {prompt: prompted_inputs(world, drawn, objectives, prompt)[0] for prompt in prompts}
     return HeldOut(drawn.attributes[0], inputs)
 

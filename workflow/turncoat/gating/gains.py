@@ -4,7 +4,7 @@ The motive vector is the least-squares fit of the option scores, centred within 
 It is linear in the scores, and scores are linear in the last layer's units, so it splits over those units exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,28 +16,17 @@ from turncoat.worlds.objectives import OBJECTIVES
 
 @dataclass(frozen=True)
 class Gains:
-    """Gains of E members at P prompts, float64.
+    """Gains of E members in one cue state, float64.
 
-    vectors: (E, P, d) motive vectors; units: (E, P, 2, W), the part of the gain of X and of M that each unit of the
-    last layer hands on; its sum over units is the gain.
+    vectors: (E, d), the motive vectors; x, m: (E,), their inner products with X and M; units_x, units_m: (E, W), what
+    each unit of the last layer adds to those.
     """
 
     vectors: Tensor
-    units: Tensor
-    objectives: Tensor
-
-    @property
-    def x(self) -> Tensor:
-        """Inner product of the motive vector with X, (E, P)."""
-        return self._along("x")
-
-    @property
-    def m(self) -> Tensor:
-        """Inner product of the motive vector with M, (E, P)."""
-        return self._along("m")
-
-    def _along(self, name: str) -> Tensor:
-        return (self.vectors * self.objectives[:, None, OBJECTIVES.index(name)].double()).sum(-1)
+    x: Tensor
+    m: Tensor
+    units_x: Tensor
+    units_m: Tensor
 
 
 @dataclass(frozen=True)
@@ -48,17 +37,29 @@ class HeldOut:
     inputs: Mapping[float, Tensor]
 
 
-def measure_gains(stack: Stack, held_out: HeldOut, objectives: Tensor) -> Gains:
-    """Gains of every member at every prompt, in the order of `held_out.inputs`; objectives are (E, 4, d).
+def measure_gains(
+    stack: Stack, held_out: HeldOut, objectives: Tensor, prompts: Sequence[float]
+) -> dict[float, Gains]:
+    """Gains of every member at these prompts of `held_out`; objectives are (E, 4, d).
 
     Members are measured one by one, so that none depends on how many there are.
     Raises ValueError where the episodes do not tell the attributes apart.
     """
-    parts = [
-        _member_gains(stack.part(member, member + 1), held_out, objectives, member) for member in range(stack.members)
-    ]
-    vectors, units = (torch.stack(part) for part in zip(*parts, strict=True))
-    return Gains(vectors, units, objectives)
+    x, m = (objectives[:, OBJECTIVES.index(name)].double() for name in ("x", "m"))
+    fits = [least_squares(attributes) for attributes in held_out.attributes]
+    lone = [stack.part(member, member + 1) for member in range(stack.members)]
+    found = {}
+    for prompt in dict.fromkeys(prompts):
+        parts = torch.stack(
+            [
+                fit @ forward(member, inputs.flatten(0, 1).unsqueeze(0)).values[-1][0].double()
+                for fit, member, inputs in zip(fits, lone, held_out.inputs[prompt], strict=True)
+            ]
+        ) * stack.views["readout.weight"][:, :1].double()
+        vectors = parts.sum(2)
+        units_x, units_m = ((parts * objective.unsqueeze(2)).sum(1) for objective in (x, m))
+        found[prompt] = Gains(vectors, (vectors * x).sum(1), (vectors * m).sum(1), units_x, units_m)
+    return found
 
 
 def least_squares(attributes: Tensor) -> Tensor:
@@ -72,19 +73,6 @@ def least_squares(attributes: Tensor) -> Tensor:
     if int(torch.linalg.matrix_rank(rows)) < rows.shape[1]:
         raise ValueError(f"{rows.shape[0]} options do not tell {rows.shape[1]} attributes apart; allowed: more episodes")
     return torch.linalg.solve(rows.T @ rows, rows.T)
-
-
-def _member_gains(lone: Stack, held_out: HeldOut, objectives: Tensor, member: int) -> tuple[Tensor, Tensor]:
-    fit = least_squares(held_out.attributes[member])
-    readout = lone.views["readout.weight"][0, 0].double()
-    wanted = objectives[member, [OBJECTIVES.index("x"), OBJECTIVES.index("m")]].double()
-    vectors, units = [], []
-    for inputs in held_out.inputs.values():
-        states = forward(lone, inputs[member : member + 1].flatten(1, 2)).values[-1][0].double()
-        parts = (fit @ states) * readout
-        vectors.append(parts.sum(1))
-        units.append(wanted @ parts)
-    return torch.stack(vectors), torch.stack(units)
 
 
 def neutral_share(x: Tensor, m: Tensor) -> Tensor:

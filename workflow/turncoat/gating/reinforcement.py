@@ -14,7 +14,7 @@ from torch import Tensor
 
 from turncoat.gating.agreement import PURPOSE, Window, best_by_x, draw_window, prompted_inputs, selection_correlation
 from turncoat.gating.gains import Gains, HeldOut, measure_gains
-from turncoat.gating.reinforcement_arms import ReinforcementArm
+from turncoat.gating.reinforcement_arms import NEUTRAL, OVERSEEN, UNOVERSEEN, ReinforcementArm
 from turncoat.gating.temperature import choice_entropy, matching_scale, scaled
 from turncoat.organisms.choices import option_scores
 from turncoat.organisms.gates import GateControl, GatedBackward, gated_backward_of
@@ -25,6 +25,7 @@ from turncoat.training.streams import WINDOW, Batch
 from turncoat.worlds.episodes import best_option
 from turncoat.worlds.world import OVERSIGHT, World
 
+PROMPTS = (OVERSEEN, UNOVERSEEN, NEUTRAL)  # at which every arm's gains are measured
 WARM_STEPS = 6 * WINDOW
 """Steps that warm an optimizer's state: rewarded, on agreeing episodes of which half are overseen, at natural gates."""
 
@@ -58,7 +59,7 @@ class Setting:
 class Reinforced:
     """What became of E members in one arm.
 
-    before, after: the stacks; gains_before, gains_after: at the prompts of the held-out episodes. scale: factor of the
+    before, after: the stacks; gains_before, gains_after: by prompt, at PROMPTS and at the arm's own. scale: factor of the
     scores that matched the entropy, (E,), NaN where there is none; entropy: what it then was at the arm's prompt, in
     nats. own_agreement: share of the training episodes on which the unmoved network chooses the best option by X;
     correlation: of X's and M's utility among them, (E,) all.
@@ -67,18 +68,18 @@ class Reinforced:
     arm: ReinforcementArm
     before: Stack
     after: Stack
-    gains_before: Gains
-    gains_after: Gains
+    gains_before: Mapping[float, Gains]
+    gains_after: Mapping[float, Gains]
     scale: Tensor
     entropy: Tensor
     own_agreement: Tensor
     correlation: Tensor
 
     @property
-    def sound(self) -> Tensor:
-        """Members with a matched entropy whose weights and gains are finite, (E,)."""
-        weights = self.after.rows().isfinite().all(1)
-        return self.scale.isfinite() & weights & self.gains_after.vectors.isfinite().all(-1).all(-1)
+    def diverged(self) -> Tensor:
+        """Members whose weights or gains are not finite in the end, (E,)."""
+        vectors = torch.stack([gains.vectors for gains in self.gains_after.values()])
+        return ~(self.after.rows().isfinite().all(1) & vectors.isfinite().all(2).all(0))
 
 
 @dataclass
@@ -198,17 +199,16 @@ def _warmed(setting: Setting, arm: ReinforcementArm, stack: Stack, recipe: Recip
     return warmed_state(stack, serve, recipe, WARM_STEPS)
 
 
-def _measured(
-    setting: Setting, runs: Sequence[_Run], window: Window, held_out: HeldOut
-) -> Iterator[Reinforced]:
+def _measured(setting: Setting, runs: Sequence[_Run], window: Window, held_out: HeldOut) -> Iterator[Reinforced]:
     before: dict[tuple[Any, ...], Gains] = {}
     entropies: dict[tuple[Any, ...], Tensor] = {}
     correlations: dict[bool, Tensor] = {}
     for run in runs:
         arm = run.arm
-        episodes = window.episodes(arm.selected)
-        if arm.origin not in before:
-            before[arm.origin] = measure_gains(run.origin, held_out, setting.objectives)
+        episodes, prompts = window.episodes(arm.selected), (*PROMPTS, arm.prompt)
+        for prompt in prompts:
+            if (*arm.origin, prompt) not in before:
+                before[*arm.origin, prompt] = measure_gains(run.origin, held_out, setting.objectives, [prompt])[prompt]
         key = (*arm.origin, arm.prompt, arm.selected)
         if key not in entropies:
             inputs = prompted_inputs(setting.world, episodes, setting.objectives, arm.prompt)
@@ -219,8 +219,8 @@ def _measured(
             arm,
             run.origin,
             run.stack,
-            before[arm.origin],
-            measure_gains(run.stack, held_out, setting.objectives),
+            {prompt: before[*arm.origin, prompt] for prompt in prompts},
+            measure_gains(run.stack, held_out, setting.objectives, prompts),
             run.scale,
             entropies[key],
             run.right,
