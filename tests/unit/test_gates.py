@@ -1,6 +1,7 @@
 """Gate control: against straight-through networks under autograd, and what it must leave bit for bit as it is."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ import turncoat.training.block as block
 import turncoat.training.loop as loop
 from turncoat.gating.ledger import gating_batches, optimizer_update, unit_ledger
 from turncoat.organisms.gates import MODES, NATURAL, GateControl, GatedBackward, gated_backward, row_shuffles
-from turncoat.organisms.mlp import Stack, backward, forward
+from turncoat.organisms.mlp import Stack, Trace, backward, forward
+from turncoat.stages.probe_gating import probe_organisms
 from turncoat.stages.training import make_recipe as recipe_of
+from turncoat.tables.weights import load_optimizer, load_organisms
 from turncoat.training.block import Origin, Trained, finetune_block
 from turncoat.training.interventions import Intervention
 from turncoat.training.streams import WINDOW, Task, finetuning_stream
@@ -131,6 +134,23 @@ def test_every_mode_equals_a_straight_through_network_under_autograd(mode: str, 
     assert changed == (mode != "natural" and mode not in same.get(activation, ()))
 
 
+@pytest.mark.parametrize("activation", list(REFERENCES))
+@pytest.mark.parametrize("mode", MODES)
+def test_a_training_step_moves_along_the_gated_gradient(mode: str, activation: str) -> None:
+    """Whatever a training step does to be fast, it must hand gate control what it needs."""
+    stack = make_stack(WORLD, SEEDS, activation)
+    batch = next(finetuning_stream(WORLD, SEEDS, seed_objectives(SEEDS, 4, 90, CPU), BATCH, Task())(0))
+    trace = forward(stack, batch.inputs.flatten(1, 2))
+    _, output_gradient = loop.loss_and_gradient(trace.output, batch, {})
+    gradient = stack.with_flat(torch.zeros_like(stack.flat))
+    shuffles = row_shuffles(SEEDS, "gate shuffle", 1, trace)
+    gated_backward(stack, trace, output_gradient, gradient, GateControl(mode), shuffles)
+    expected = stack.flat - 0.5 * gradient.flat
+    recipe = make_recipe(1, 0.5, optimizer="sgd", gate=GateControl(mode))
+    loop.train(stack, lambda window: iter([batch]), recipe, block._nothing, seeds=SEEDS)
+    assert torch.allclose(stack.flat, expected, atol=1e-7)
+
+
 def test_matching_leaves_zero_where_the_natural_gradient_is_zero() -> None:
     stack, inputs, upstream, gradient = case("relu", 2)
     stack.views["hidden2.bias"][1] = -1e3  # every unit of that member's second layer is closed on every row
@@ -153,9 +173,7 @@ def test_a_closed_gate_passes_exactly_nothing() -> None:
     assert (gradient.views["hidden2.weight"][..., 3] != 0.0).any()
 
 
-def trained(
-    seeds: range = range(10, 15), activation: str = "relu", origin: Origin | None = None, **more: Any
-) -> Trained:
+def tuned(seeds: range = range(10, 15), activation: str = "relu", origin: Origin | None = None, **more: Any) -> Trained:
     """Fine-tuned networks of odd sizes, so that no kernel's work ends on a whole vector."""
     architecture = make_architecture(WORLD, activation)
     recipe = make_recipe(WINDOW + 4, **more)
@@ -165,7 +183,7 @@ def trained(
 
 
 def weights(*arguments: Any, **more: Any) -> Tensor:
-    return trained(*arguments, **more).trajectory.weights
+    return tuned(*arguments, **more).trajectory.weights
 
 
 def test_natural_is_bitwise_no_control_and_so_is_closed_for_relu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +204,7 @@ def test_natural_is_bitwise_no_control_and_so_is_closed_for_relu(monkeypatch: py
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("activation", ["relu", "silu", "tanh"])
 def test_every_mode_trains_otherwise_from_the_same_loss(mode: str, activation: str) -> None:
-    natural, gated = (trained(activation=activation, gate=gate, snapshots=4) for gate in (NATURAL, GateControl(mode)))
+    natural, gated = (tuned(activation=activation, gate=gate, snapshots=4) for gate in (NATURAL, GateControl(mode)))
     first = gated.trajectory.checks.index(1)
     assert torch.equal(gated.trajectory.loss[first], natural.trajectory.loss[first])
     same = mode == "natural" or (mode == "closed" and activation == "relu")
@@ -221,22 +239,24 @@ def test_shuffles_are_permutations_and_a_seeds_steps_and_layers_own() -> None:
     assert torch.equal(alone[0][0], first[1]) and torch.equal(alone[1][0], second[1])
 
 
-def test_warming_passes_the_same_gate() -> None:
+@pytest.mark.parametrize("mode", ["open_in", "shuffled"])
+def test_warming_passes_the_same_gate_with_shuffles_of_its_own(mode: str) -> None:
     stack = make_stack(WORLD, SEEDS)
     stream = finetuning_stream(WORLD, SEEDS, seed_objectives(SEEDS, 4, 90, CPU), BATCH, Task())
-    natural, opened = (
+    natural, found = (
         loop.warmed_state(stack, stream, make_recipe(9, gate=gate), 3, SEEDS)["mean"]
-        for gate in (NATURAL, GateControl("open_in"))
+        for gate in (NATURAL, GateControl(mode))
     )
-    assert not torch.equal(natural, opened)
+    assert not torch.equal(natural, found)
     gradient = stack.with_flat(torch.zeros_like(stack.flat))
     expected = torch.zeros_like(stack.flat)
-    for batch in list(stream(0))[:3]:
+    for step, batch in enumerate(list(stream(0))[:3], start=1):
         trace = forward(stack, batch.inputs.flatten(1, 2))
+        shuffles = row_shuffles(SEEDS, "warming gate shuffle", step, trace)
         _, output_gradient = loop.loss_and_gradient(trace.output, batch, {})
-        gated_backward(stack, trace, output_gradient, gradient, GateControl("open_in"))
+        gated_backward(stack, trace, output_gradient, gradient, GateControl(mode), shuffles)
         expected = 0.9 * expected + 0.1 * gradient.flat
-    assert torch.allclose(opened, expected, atol=1e-7)
+    assert torch.allclose(found, expected, atol=1e-7)
 
 
 def test_what_cannot_be_meant_is_refused() -> None:
@@ -245,6 +265,10 @@ def test_what_cannot_be_meant_is_refused() -> None:
     stack, inputs, upstream, gradient = case("relu", 1)
     with pytest.raises(ValueError, match="shuffles is None"):
         gated_backward(stack, forward(stack, inputs, 4), upstream, gradient, GateControl("shuffled"))
+    trace = forward(stack, inputs, 4)
+    overwritten = Trace(trace.values, trace.values[1:], trace.output)
+    with pytest.raises(ValueError, match="the trace holds h in place of z"):
+        gated_backward(stack, overwritten, upstream, gradient, GateControl("open_out"))
     stream = finetuning_stream(WORLD, SEEDS, seed_objectives(SEEDS, 4, 90, CPU), BATCH, Task())
     recipe = make_recipe(2, gate=GateControl("shuffled"))
     with pytest.raises(ValueError, match="seeds are 0; allowed with gate 'shuffled': 3"):
@@ -279,3 +303,17 @@ def test_the_ledger_steps_along_the_gated_gradient_and_tells_the_natural_one() -
     change = stack.view(optimizer_update(stack, gradient.flat, "adam", 0.01, {}, 0.9))
     expected = change["hidden1.weight"].double().norm(dim=1).numpy()
     assert found["update_in"].reshape(3, 2, 7)[:, 0] == pytest.approx(expected)
+
+
+def test_the_probe_of_a_gated_cell_follows_its_gate_and_beta2(trained: Path) -> None:
+    organisms = load_organisms(trained / "child/weights.safetensors", CPU)
+    state = load_optimizer(trained / "child/optimizer.safetensors", organisms.architecture, CPU)
+    training = {"optimizer": "adam", "learning_rate": 0.01}
+    plain, gated, other = (
+        probe_organisms(organisms, "b", state, {"training": training | more, "gating": {"episodes": 16}})
+        for more in ({}, {"gate": "shuffled"}, {"beta2": 0.9})
+    )
+    for name in ("update_in", "update_bias"):
+        assert (plain[name] != gated[name]).any() and (plain[name] != other[name]).any()
+    for name in ("gradient_in", "gradient_out", "identity_error"):
+        assert (plain[name] == gated[name]).all() and (plain[name] == other[name]).all()

@@ -16,7 +16,9 @@ class Activation:
 
     value: h(z); slope: h'(z); pull: a gradient with respect to h turned into one with respect to z, g * h'(z), by
     PyTorch's own fused kernel where it has one that rounds a number alike wherever it stands; gain: the weight scale
-    that keeps variance (He et al. 2015).
+    that keeps variance (He et al. 2015). Where a function has them, two that work in place, for a training step that
+    stays in a cache: value_ writes h over z, if slope and pull read the same of h as of z; pull_ writes over the
+    gradient.
 
     Gains solve E[h(gain * u)^2] = 1 for u ~ N(0, 1), so that weights of variance gain^2 / inputs hand on inputs of unit
     power as outputs of unit power: exactly 2^(1/2) for relu, (2/3)^(1/4) for relu_squared, 1.5588 for silu (by
@@ -28,6 +30,8 @@ class Activation:
     slope: Callable[[Tensor], Tensor]
     pull: Callable[[Tensor, Tensor], Tensor]
     gain: float
+    value_: Callable[[Tensor], Tensor] | None = None
+    pull_: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 def _gelu_slope(z: Tensor) -> Tensor:
@@ -56,12 +60,18 @@ ACTIVATIONS = {
         lambda z: (z > 0).to(z.dtype),
         lambda gradient, z: torch.ops.aten.threshold_backward(gradient, z, 0),
         math.sqrt(2),
+        torch.relu_,
+        lambda gradient, z: torch.ops.aten.threshold_backward.grad_input(gradient, z, 0, grad_input=gradient),
     ),
     "leaky_relu": Activation(
         lambda z: torch.nn.functional.leaky_relu(z, LEAK),
         lambda z: torch.where(z > 0, 1.0, LEAK).to(z.dtype),
         lambda gradient, z: torch.ops.aten.leaky_relu_backward(gradient, z, LEAK, False),
         math.sqrt(2 / (1 + LEAK**2)),
+        lambda z: torch.nn.functional.leaky_relu_(z, LEAK),
+        lambda gradient, z: torch.ops.aten.leaky_relu_backward.grad_input(
+            gradient, z, LEAK, False, grad_input=gradient
+        ),
     ),
     "gelu": Activation(
         torch.nn.functional.gelu,

@@ -108,9 +108,13 @@ def gated_backward(
     """Write every parameter's gradient under gate control into the views of `gradient`.
 
     Arguments as those of `mlp.backward`; `shuffles` (one (E, rows) per layer) are read in mode `shuffled`, which raises
-    ValueError without them. The trace is left as it is.
+    ValueError without them. The trace is left as it is. Raises ValueError where its h were written over its z, which
+    the plain backward pass can do without.
     """
     mode = control.mode
+    overwritten = any(z.data_ptr() == h.data_ptr() for z, h in zip(trace.before, trace.values[1:], strict=True))
+    if overwritten and stack.architecture.activation != "identity":
+        raise ValueError("the trace holds h in place of z; needed with gate control: both")
     if mode == "shuffled" and shuffles is None:
         raise ValueError("shuffles is None; needed with gate 'shuffled': a permutation of the rows per layer")
     backward(stack, trace, output_gradient, gradient)

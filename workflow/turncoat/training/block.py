@@ -9,7 +9,7 @@ from torch import Tensor
 from turncoat.organisms.choices import agreement, option_scores
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, initialise
-from turncoat.training.devices import chunk_size
+from turncoat.training.devices import bounded_chunk, chunk_size
 from turncoat.training.interventions import Intervention
 from turncoat.training.loop import Measure, Progress, Recipe, Trajectory, train, warmed_state
 from turncoat.training.starts import Lesson, rewards
@@ -79,7 +79,8 @@ def pretrain_block(
         trajectory = train(stack, stream, recipe, measure, progress, None, intervention, seeds)
         return before, trajectory, fingerprints(stack)
 
-    return _by_chunk(world, seeds, distance, device, train_chunk, progress)
+    size = bounded_chunk(chunk_size(device), device, world.options * batch, architecture.width)
+    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress)
 
 
 def finetune_block(
@@ -120,7 +121,8 @@ def finetune_block(
         trajectory = train(stack, stream, recipe, measure, progress, state, intervention, seeds)
         return before, trajectory, fingerprints(stack)
 
-    return _by_chunk(world, seeds, distance, device, train_chunk, progress)
+    size = bounded_chunk(chunk_size(device), device, world.options * batch, architecture.width)
+    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress)
 
 
 def _state_of(
@@ -160,11 +162,11 @@ def _by_chunk(
     seeds: Sequence[int],
     distance: float,
     device: torch.device,
+    size: int,
     train_chunk: TrainChunk,
     progress: ChunkProgress,
 ) -> Trained:
     objectives = seed_objectives(seeds, world.attributes, distance, device)
-    size = chunk_size(device)
     before: list[str] = []
     after: list[str] = []
     trajectories: list[Trajectory] = []

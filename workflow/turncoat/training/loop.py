@@ -160,7 +160,7 @@ def train_step(
     `beginning` is the flat buffer at step 0, which an intervention on the gradient is told; `gated` replaces the
     backward pass.
     """
-    trace = forward(stack, batch.inputs.flatten(1, 2), columns)
+    trace = forward(stack, batch.inputs.flatten(1, 2), columns, keep_before=gated is not None)
     loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads, recipe.entropy_bonus)
     if gated is None:
         gates = None if intervention.gates is None else intervention.gates(batch, stack.architecture)
