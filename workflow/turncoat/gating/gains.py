@@ -37,9 +37,7 @@ class HeldOut:
     inputs: Mapping[float, Tensor]
 
 
-def measure_gains(
-    stack: Stack, held_out: HeldOut, objectives: Tensor, prompts: Sequence[float]
-) -> dict[float, Gains]:
+def measure_gains(stack: Stack, held_out: HeldOut, objectives: Tensor, prompts: Sequence[float]) -> dict[float, Gains]:
     """Gains of every member at these prompts of `held_out`; objectives are (E, 4, d).
 
     Members are measured one by one, so that none depends on how many there are.
@@ -50,12 +48,15 @@ def measure_gains(
     lone = [stack.part(member, member + 1) for member in range(stack.members)]
     found = {}
     for prompt in dict.fromkeys(prompts):
-        parts = torch.stack(
-            [
-                fit @ forward(member, inputs.flatten(0, 1).unsqueeze(0)).values[-1][0].double()
-                for fit, member, inputs in zip(fits, lone, held_out.inputs[prompt], strict=True)
-            ]
-        ) * stack.views["readout.weight"][:, :1].double()
+        parts = (
+            torch.stack(
+                [
+                    fit @ forward(member, inputs.flatten(0, 1).unsqueeze(0)).values[-1][0].double()
+                    for fit, member, inputs in zip(fits, lone, held_out.inputs[prompt], strict=True)
+                ]
+            )
+            * stack.views["readout.weight"][:, :1].double()
+        )
         vectors = parts.sum(2)
         units_x, units_m = ((parts * objective.unsqueeze(2)).sum(1) for objective in (x, m))
         found[prompt] = Gains(vectors, (vectors * x).sum(1), (vectors * m).sum(1), units_x, units_m)
@@ -71,7 +72,9 @@ def least_squares(attributes: Tensor) -> Tensor:
     centred = attributes.double()
     rows = (centred - centred.mean(0, keepdim=True)).flatten(0, 1)
     if int(torch.linalg.matrix_rank(rows)) < rows.shape[1]:
-        raise ValueError(f"{rows.shape[0]} options do not tell {rows.shape[1]} attributes apart; allowed: more episodes")
+        raise ValueError(
+            f"{rows.shape[0]} options do not tell {rows.shape[1]} attributes apart; allowed: more episodes"
+        )
     return torch.linalg.solve(rows.T @ rows, rows.T)
 
 

@@ -59,9 +59,9 @@ class Setting:
 class Reinforced:
     """What became of E members in one arm.
 
-    before, after: the stacks; gains_before, gains_after: by prompt, at PROMPTS and at the arm's own. scale: factor of the
-    scores that matched the entropy, (E,), NaN where there is none; entropy: what it then was at the arm's prompt, in
-    nats. own_agreement: share of the training episodes on which the unmoved network chooses the best option by X;
+    before, after: the stacks; gains_before, gains_after: by prompt, at PROMPTS and at the arm's own. scale: factor of
+    the scores that matched the entropy, (E,), NaN where there is none; entropy: what it then was at the arm's prompt,
+    in nats. own_agreement: share of the training episodes on which the unmoved network chooses the best option by X;
     correlation: of X's and M's utility among them, (E,) all.
     """
 
@@ -103,7 +103,7 @@ def reinforce(
 ) -> Iterator[Reinforced]:
     """Train every arm from the network that `make_stack` gives for it, and measure it before and after.
 
-    `held_out` has the gains' prompts. Members never mix, and arms neither: an arm's result is that of training it alone.
+    `held_out` has the gains' prompts. Neither members nor arms ever mix: each result is that of training it alone.
     """
     first = setting.window(0)
     origins: dict[tuple[Any, ...], tuple[Stack, Tensor]] = {}
@@ -139,9 +139,7 @@ def reinforce(
     yield from _measured(setting, runs, first, held_out)
 
 
-def _matched(
-    setting: Setting, arm: ReinforcementArm, stack: Stack, window: Window
-) -> tuple[Stack, Tensor]:
+def _matched(setting: Setting, arm: ReinforcementArm, stack: Stack, window: Window) -> tuple[Stack, Tensor]:
     """The network at the arm's temperature, and the factor that took it there."""
     inputs = prompted_inputs(setting.world, window.agreeing, setting.objectives, arm.matching_prompt)
     scale = matching_scale(option_scores(stack, _together(inputs)), arm.entropy)

@@ -137,8 +137,8 @@ def _setting(
     separate: bool,
     learning_rates: Mapping[str, float],
 ) -> Setting:
-    sizes = (section[name] for name in ("steps", "batch", "samples"))
-    return Setting(world, seeds, objectives, separate, *sizes, learning_rates)
+    steps, batch, samples = (section[name] for name in ("steps", "batch", "samples"))
+    return Setting(world, seeds, objectives, separate, steps, batch, samples, learning_rates)
 
 
 def _chunks(seeds: Sequence[int], device: torch.device) -> list[list[int]]:

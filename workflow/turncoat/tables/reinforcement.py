@@ -38,15 +38,15 @@ NUMBERS = (
         "own_agreement",
         "number",
         "share",
-        "training episodes on which the unmoved model chooses the best option by X; at 1, reward and own_choice are the "
-        "same signal",
+        "training episodes on which the unmoved model chooses the best option by X; at 1, reward and own_choice are "
+        "the same signal",
         True,
     ),
     field(
         "selection_correlation",
         "number",
         "",
-        "correlation over options of their utility by X and by M, each less its episode's mean, among training episodes",
+        "correlation over options of utility by X and by M, each less its episode's mean, among training episodes",
         True,
     ),
     *(
@@ -82,8 +82,8 @@ NUMBERS = (
         "initial_woken_gain",
         "number",
         "score per unit of utility",
-        "initial size of the woken motive's gain at the full prompt that wakes it; null where nothing is woken or it is "
-        "below a tenth of the other motive's",
+        "initial size of the woken motive's gain at the full prompt that wakes it; null where nothing is woken or it "
+        "is below a tenth of the other motive's",
         True,
     ),
     field("woken_change", "number", "", "change of the woken motive's gain there, over initial_woken_gain", True),
