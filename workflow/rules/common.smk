@@ -115,6 +115,12 @@ def probed_weights(wildcards):
     return expand("<study>/finetune/{cell}/{block}/weights.safetensors", cell=cells, block=blocks)
 
 
+def reinforced_files():
+    """What reinforcement writes: for planted networks and for each cell that asks for it, every block."""
+    blocks = [block.name for block in PLAN.blocks]
+    return expand("<study>/reinforce/{name}/{block}.parquet", name=PLAN.reinforced, block=blocks)
+
+
 def every(pattern, stage=None):
     """The files of `pattern` for every block of every cell of a stage; or of all stages whose models are classified."""
     cells = PLAN.ids(stage) if stage else PLAN.ids("pretrain") + PLAN.ids("finetune")

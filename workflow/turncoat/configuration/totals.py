@@ -6,6 +6,7 @@ from typing import Any
 
 from turncoat.configuration import costs
 from turncoat.configuration.models import Config
+from turncoat.configuration.reinforcement import Reinforcement
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,16 @@ class Totals:
     megabytes: float
 
 
-def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: int) -> Totals:
-    """Return the size of a study of `cells` (stage and labels of each), each trained on `blocks` blocks."""
+def totals(
+    config: Config,
+    cells: Sequence[tuple[str, dict[str, Any]]],
+    blocks: int,
+    reinforced: Sequence[dict[str, Any] | None] = (),
+) -> Totals:
+    """Return the size of a study of `cells` (stage and labels of each), each trained on `blocks` blocks.
+
+    `reinforced`: labels of the cells whose networks are reinforced, None for planted ones.
+    """
     seeds = config.seeds.count
     tuned = [labels for stage, labels in cells if stage == "finetune"]
     elicited = sum(stage == "elicit" for stage, _ in cells)
@@ -31,6 +40,8 @@ def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: 
         "elicit": elicited * blocks,
         "classify": (pretrained + len(tuned)) * blocks,
         "probe_gating": len(tuned) * blocks,
+        "reinforce_planted": sum(labels is None for labels in reinforced) * blocks,
+        "reinforce": sum(labels is not None for labels in reinforced) * blocks,
         "classify_planted": 1,
         "probe_defection": 1,
         "aggregate": 1,
@@ -40,6 +51,7 @@ def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: 
     seconds = sum(_seconds(config, stage, labels) for stage, labels in cells) * seeds
     seconds += config.planted.seeds * costs.SECONDS_PER_PLANTED_SEED + costs.SECONDS_TO_AGGREGATE
     seconds += len(tuned) * seeds * costs.SECONDS_PER_PROBED_MODEL
+    seconds += sum(_reinforcement_seconds(config, labels) for labels in reinforced) * seeds
     seconds += sum(jobs.values()) * costs.SECONDS_PER_JOB
     size = costs.BYTES_FIXED + sum(_bytes(config, labels) for _, labels in cells) * seeds
     return Totals(
@@ -72,6 +84,24 @@ def _seconds(config: Config, stage: str, labels: dict[str, Any]) -> float:
     if stage == "elicit":
         return trained
     return trained + _snapshots(labels) * costs.SECONDS_PER_CLASSIFIED_SNAPSHOT + ledger
+
+
+def reinforcement_arms(section: Reinforcement, planted: bool) -> int:
+    """How many arms each network is trained in."""
+    rewarded = len(section.gates) * len(section.optimizers) + len(section.entropies) + 1
+    arms = 2 * (2 * rewarded + 1) + 2 * len(section.prompts)
+    return arms + 4 * (len(section.activations) - 1 + len(section.strengths)) * planted
+
+
+def _reinforcement_seconds(config: Config, labels: dict[str, Any] | None) -> float:
+    section, world = config.reinforcement, config.world
+    if labels is None:
+        inputs = costs.input_width("plain", world.attributes, 0, world.audit_penalty > 0)
+        weights = costs.network_weights(inputs, section.width, 2)
+    else:
+        weights = _weights(config, labels)
+    arms = reinforcement_arms(section, labels is None)
+    return costs.training_seconds(weights, section.batch * world.options, section.steps, arms)
 
 
 def _bytes(config: Config, labels: dict[str, Any]) -> float:

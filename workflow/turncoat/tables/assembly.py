@@ -117,6 +117,16 @@ def probe_columns(table: pa.Table, organisms: pandas.DataFrame) -> Columns:
     return columns
 
 
+def reinforcement_columns(collected: Collected, organisms: pandas.DataFrame) -> Columns:
+    """The `reinforcement` table, with the factors of trained models."""
+    table = collected.reinforcement
+    rows = organisms.reindex(table["organism_id"].to_pylist())
+    columns: Columns = {name: table[name] for name in table.column_names}
+    return columns | {
+        name: pa.array(rows[name], from_pandas=True) for name in ("cell", "start", "distance", "setting", "variant")
+    }
+
+
 def at_capability(aligned: Mapping[str, Any], capability: float, distance: float) -> pandas.DataFrame:
     """Models of the study's own settings at their first snapshot with that capability: start and seed.
 
