@@ -117,7 +117,8 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     write("defection", assembly.probe_columns(collected.defection, organisms), defection.STUDY)
     ledger = assembly.ledger_frame(collected.ledger, organisms)
     write("gating", _columns(ledger), gating.SCHEMA)
-    write("reinforcement", assembly.reinforcement_columns(collected, organisms), reinforcement.STUDY)
+    reinforced = assembly.reinforcement_columns(collected, organisms)
+    write("reinforcement", reinforced, reinforcement.STUDY)
     cases = assembly.validation_columns(collected, assigned)
     write("validation", cases, validation.SCHEMA)
     trained = trusted.called_deceptive(_plain(aligned, ("start", "type", "diverged")), statistics["confidence"])
@@ -130,7 +131,9 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
         ledger,
         assembly.elicited_frame(collected, organisms),
         pandas.DataFrame({name: np.asarray(values) for name, values in known.items()}),
+        pandas.DataFrame({name: np.asarray(values) for name, values in reinforced.items()}),
         config["statistics"],
+        config["reinforcement"],
         config["types"]["cosine"],
         config["finetuning"]["mode"] == "instructed",
         config["organism"]["activation"],
