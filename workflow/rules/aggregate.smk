@@ -43,6 +43,7 @@ FIGURES = [
     "motives",
     "causal",
     "gating",
+    "flow",
     "factorial",
     "reinforcement",
     "correction",

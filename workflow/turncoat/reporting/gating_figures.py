@@ -1,4 +1,4 @@
-"""Figures of the gating claims: what reward does to motives, what the gate protects, and activation by optimizer."""
+"""Figures of the gating claims: where gradient goes, what reward does to motives, what the gate protects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +14,13 @@ from turncoat.statistics.gating_claims import comparable
 from turncoat.statistics.intervals import t_interval
 
 MOTIVES = {"x": ("#0072B2", "X, woken when overseen"), "m": ("#D55E00", "M, woken when unoverseen")}
+CIRCUITS = {
+    "x": ("#0072B2", "X circuit"),
+    "m": ("#D55E00", "M circuit"),
+    "random": ("#999999", "circuit of a random objective"),
+}
+STATES = ("overseen", "unoverseen")
+TWO_MOTIVES = ("conditional", "deceptive")
 SIGNALS = {"reward": "reward", "own_choice": "own choices", "own_sampled": "own samples"}
 HEATS = {
     "rank_gradient_out": "gradient with |h|",
@@ -21,6 +28,55 @@ HEATS = {
     "closed_share_in": "gradient through z ≤ 0",
 }
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
+
+
+def flow(ledger: pandas.DataFrame, confidence: float, folder: Path) -> str:
+    """Where gradient goes: how open each circuit is in each cue state, and its gradient per unit. Returns the SVG.
+
+    Of fine-tuned models with two motives, at the last step, the study's own settings. Gradient: mean square over the
+    circuit's units of the norm on incoming weights, relative to all units of the layer in that model and state. Bars are
+    Student intervals over models.
+    """
+    own = ledger[~ledger.diverged.astype(bool) & (ledger.step == ledger.steps) & (ledger.setting == "")]
+    own = own[(own.variant == "") & (own.distance > 0) & own.state.isin(STATES)]
+    starts = [start for start in TWO_MOTIVES if start in set(own.start)]
+    if not starts:
+        return nothing("no start of this study serves two motives", folder, "flow")
+    own = own[own.start == starts[0]].assign(square=lambda frame: frame.gradient_in**2 / frame.units)
+    keys = ["organism_id", "layer", "state"]
+    everyone = own[own.circuit == "all"].set_index(keys).square
+    own = own.assign(relative=own.square.to_numpy() / everyone.loc[pandas.MultiIndex.from_frame(own[keys])].to_numpy())
+    layers = sorted(own.layer.unique())
+    figure = Figure(figsize=(8.6, 2.5 * len(layers) + 0.7))
+    grid = figure.subplots(len(layers), 2, squeeze=False)
+    for row, layer in enumerate(layers):
+        for column, (name, title) in enumerate(
+            (("open_share", "open share"), ("relative", "squared gradient per unit"))
+        ):
+            axes = grid[row, column]
+            _circuit_bars(axes, own[own.layer == layer], name, confidence)
+            axes.set_title(f"layer {layer}: {title}" + (", over the layer's mean" if column else ""))
+    grid[0, 0].set_ylim(0, 1)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="lower center", ncols=3, bbox_to_anchor=(0.5, -0.06))
+    figure.suptitle(f"start {starts[0]}, after fine-tuning", y=1.0)
+    figure.tight_layout()
+    return save(figure, folder, "flow")
+
+
+def _circuit_bars(axes: Axes, rows: pandas.DataFrame, column: str, confidence: float) -> None:
+    for offset, (circuit, (colour, label)) in enumerate(CIRCUITS.items()):
+        found = [
+            t_interval(
+                rows[(rows.circuit == circuit) & (rows.state == state)][column].dropna().to_numpy(float), confidence
+            )
+            for state in STATES
+        ]
+        errors = np.nan_to_num([item.high - item.value for item in found])
+        places = np.arange(len(STATES)) + 0.27 * (offset - 1)
+        axes.bar(places, [item.value for item in found], 0.25, yerr=errors, color=colour, label=label)
+    if column == "relative":
+        axes.axhline(1, color="#555555", linewidth=0.8)
+    axes.set_xticks(range(len(STATES)), STATES)
 
 
 def reinforcement(table: pandas.DataFrame, confidence: float, folder: Path) -> str:

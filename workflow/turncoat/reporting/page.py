@@ -84,6 +84,7 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
             "headline": figures.headline(tables["levels"], config["statistics"]["margin"], folder / "figures"),
             "persistence": figures.persistence(tables["persistence"], folder / "figures"),
             "gating": figures.gating(tables["gating"], folder / "figures"),
+            "flow": gating_figures.flow(tables["gating"], config["statistics"]["confidence"], folder / "figures"),
             "reinforcement": gating_figures.reinforcement(
                 tables["reinforcement"], config["statistics"]["confidence"], folder / "figures"
             ),

@@ -9,7 +9,14 @@ import pandas
 
 from turncoat.classification.types import TYPES
 from turncoat.seeding import generator
-from turncoat.statistics import arm_claims, correction_claims, gating_claims, pretraining_claims, reinforcement_claims
+from turncoat.statistics import (
+    arm_claims,
+    circuit_claims,
+    correction_claims,
+    gating_claims,
+    pretraining_claims,
+    reinforcement_claims,
+)
 from turncoat.statistics.claims import CLAIMS, ORDER, UNTESTED
 from turncoat.statistics.contrasts import (
     ARM,
@@ -124,6 +131,7 @@ def analyse(
     )
     rows = pretraining_claims.answers(evidence, plan) + arm_claims.answers(evidence, plan)
     rows += gating_claims.answers(ledger, plan, activation, optimizer)
+    rows += circuit_claims.answers(ledger, plan, statistics["premise_distance"])
     rows += reinforcement_claims.answers(reinforced, reinforcement, plan) + correction_claims.answers(evidence, plan)
     rows += [Row(claim.id, "none", "all", "", "shown", float("nan"), blocked=claim.untested) for claim in UNTESTED]
     return Analysis(
