@@ -44,6 +44,7 @@ FIGURES = (
     "causal",
     "multiverse",
     "gating",
+    "flow",
     "factorial",
     "reinforcement",
     "correction",

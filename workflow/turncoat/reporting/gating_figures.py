@@ -34,8 +34,8 @@ def flow(ledger: pandas.DataFrame, confidence: float, folder: Path) -> str:
     """Where gradient goes: how open each circuit is in each cue state, and its gradient per unit. Returns the SVG.
 
     Of fine-tuned models with two motives, at the last step, the study's own settings. Gradient: mean square over the
-    circuit's units of the norm on incoming weights, relative to all units of the layer in that model and state. Bars are
-    Student intervals over models.
+    circuit's units of the norm on incoming weights, relative to all units of the layer in that model and state. Bars
+    are Student intervals over models.
     """
     own = ledger[~ledger.diverged.astype(bool) & (ledger.step == ledger.steps) & (ledger.setting == "")]
     own = own[(own.variant == "") & (own.distance > 0) & own.state.isin(STATES)]
