@@ -82,7 +82,7 @@ def expand(config: Config) -> Plan:
     _check_told_apart(list(cells.values()))
     ordered = sorted(cells.values(), key=lambda cell: STAGES.index(cell.stage))
     blocks = _blocks(config)
-    return Plan(ordered, blocks, totals(config, [(cell.stage, cell.labels) for cell in ordered], len(blocks)))
+    return Plan(ordered, blocks, totals(config, [(cell.settings, cell.labels) for cell in ordered], len(blocks)))
 
 
 def _check_told_apart(cells: list[Cell]) -> None:
@@ -131,7 +131,8 @@ def _cells_of_arm(config: Config, name: str, arm: Arm) -> Iterator[Cell]:
             if arm.elicit:
                 chosen = settings.elicit(changed, tuned.settings, tuned.id)
                 training = chosen["training"]
-                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"], "snapshots": 2}
+                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"]}
+                labels |= {"snapshots": training["snapshots"]}
                 yield Cell(cell_id(chosen), "elicit", chosen, labels, tuned.id)
 
 
