@@ -80,7 +80,7 @@ rule aggregate:
     benchmark:
         "<study>/benchmarks/aggregate.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1500,
@@ -118,7 +118,7 @@ rule report:
     benchmark:
         "<study>/benchmarks/report.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1500,
