@@ -48,7 +48,8 @@ def planted(path: Path, first: int, count: int) -> pandas.DataFrame:
 
 
 def test_planted_rows_are_the_same_alone_and_in_a_block(tmp_path: Path) -> None:
-    together, again = (planted(tmp_path / f"{name}.parquet", 5, 3) for name in ("one", "two"))
+    together = planted(tmp_path / "one.parquet", 5, 3)
+    planted(tmp_path / "two.parquet", 5, 3)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
     alone = planted(tmp_path / "alone.parquet", 6, 1)
     pandas.testing.assert_frame_equal(together[together.seed == 6].reset_index(drop=True), alone, check_exact=True)
@@ -141,5 +142,5 @@ def test_missing_and_foreign_rows_stop_the_tables(study: tuple[dict[str, Any], P
 
 
 def test_reinforcement_needs_an_x_that_stays() -> None:
-    with pytest.raises(ConfigurationError, match="arms.main.reinforce = True: X must stay"):
+    with pytest.raises(ConfigurationError, match=r"arms\.main.reinforce = True: X must stay"):
         load_config({"study": "small", "arms": ARM, "finetuning": {"mode": "instructed"}})
