@@ -14,10 +14,10 @@ rule reinforce_planted:
     benchmark:
         "<study>/benchmarks/reinforce/planted/{block}.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=MEMORY,
         runtime=120,
         gpu=int(HAS_GPU),
     params:
@@ -41,10 +41,10 @@ rule reinforce:
     benchmark:
         "<study>/benchmarks/reinforce/{cell}/{block}.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=MEMORY,
         runtime=120,
         gpu=int(HAS_GPU),
     params:

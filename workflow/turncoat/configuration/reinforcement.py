@@ -50,9 +50,11 @@ class Reinforcement(Section):
     gates: Annotated[list[Gate], UNIQUE] = setting(
         lambda: ["natural", "open_in", "shuffled"], "gate control, gradients norm-matched", min_length=1
     )
-    steps: int = setting(208, "optimizer steps", "steps", ge=1, le=1_000_000)
+    steps: int = setting(160, "optimizer steps", "steps", ge=1, le=1_000_000)
     batch: int = setting(64, "episodes per step", "episodes", ge=1, le=65_536)
     samples: int = setting(4, "choices sampled per episode by policy gradient", "", ge=2, le=1024)
     held_out: int = setting(1024, "held-out episodes that gains are fitted on", "episodes", ge=64, le=1_000_000)
     learning_rates: ReinforcementRates = setting(ReinforcementRates, "learning rates of planted networks")
-    trained_learning_rates: ReinforcementRates = setting(ReinforcementRates, "learning rates of trained networks")
+    trained_learning_rates: ReinforcementRates = setting(
+        lambda: ReinforcementRates(adam=0.0008), "learning rates of trained networks"
+    )

@@ -92,7 +92,7 @@ def reinforcement_arms(section: Reinforcement, planted: bool) -> int:
     """How many arms each network is trained in."""
     rewarded = len(section.gates) * len(section.optimizers) + len(section.entropies) + 1
     arms = 2 * (2 * rewarded + 1) + 2 * len(section.prompts)
-    return arms + 4 * (len(section.activations) - 1 + len(section.strengths)) * planted
+    return arms + (4 * (len(section.activations) - 1 + len(section.strengths)) - 2) * planted
 
 
 def _reinforcement_seconds(config: Config, chosen: dict[str, Any] | None) -> float:

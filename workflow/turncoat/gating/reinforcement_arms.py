@@ -66,7 +66,8 @@ def planted_arms(section: Mapping[str, Any]) -> list[ReinforcementArm]:
         base = replace(base, **first)
         arms += [replace(base, activation=name) for name in activations[1:]]
         # Without M there is nothing to match when unoverseen: strengths are compared at the scale of the overseen one.
-        arms += [replace(base, m_strength=strength, matched_at=OVERSEEN) for strength in strengths]
+        matched_at = None if base.prompt == OVERSEEN else OVERSEEN
+        arms += [replace(base, m_strength=strength, matched_at=matched_at) for strength in strengths]
     return _with_controls(arms)
 
 
