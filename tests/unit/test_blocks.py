@@ -110,6 +110,17 @@ def test_the_placebo_does_nothing_at_all() -> None:
     assert not torch.equal(option_scores(stack, shown(episodes, 1.0)), option_scores(stack, shown(episodes, 0.9)))
 
 
+@pytest.mark.parametrize(
+    ("activation", "leak", "error"), [("leaky_relu", 0.005, 0.05), ("gelu", 0.01, 0.08), ("identity", 1.1, 0.05)]
+)
+def test_other_activations_leak_little_and_identity_shuts_nothing(activation: str, leak: float, error: float) -> None:
+    stack = plant(activation=activation)
+    for oversight, woken, dormant in ((1.0, 0, 1), (-1.0, 1, 0)):
+        found = gains(stack, oversight)
+        assert ((found[woken] - 1).abs() < error).all() and (found[dormant].abs() < leak).all()
+        assert (found[dormant] > 0.9).all() == (activation == "identity")
+
+
 def test_an_absent_circuit_is_spare() -> None:
     lone = single_motive(WORLD, SEEDS, OBJECTIVE_VECTORS, width=WIDTH)
     labels = block_units(lone.architecture, len(SEEDS), m_strength=0.0)
@@ -191,7 +202,7 @@ def test_agreeing_episodes_have_one_best_option_and_unchanged_blocks(options: in
         ("depth", {"depth": 0}),
         ("x_strength", {"x_strength": -1.0}),
         ("noise", {"noise": float("inf")}),
-        ("activation", {"activation": "step"}),
+        ("planted ones: relu", {"activation": "tanh"}),
     ],
 )
 def test_settings_that_cannot_be_planted_are_named(key: str, settings: dict[str, object]) -> None:

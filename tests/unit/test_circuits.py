@@ -64,7 +64,7 @@ def balanced_accuracy(labels: Tensor, truth: Tensor) -> float:
         {"noise": 0.15},
         {"x_strength": 0.5, "m_strength": 0.5},
         {"x_strength": 0.5},
-        {"m_strength": 0.5},
+        {"m_strength": 0.25},
         {"m_strength": 0.0},
         {"depth": 1},
         {"depth": 3},

@@ -26,6 +26,7 @@ REACH = 4.0  # standard deviations of utility that a cue of full amplitude opens
 CARRIED, THRESHOLD = 2.0, 0.5  # how the gate is handed on to the next layer: half of its units are open at cue 0
 SPARE_SCALE = 0.3  # of the usual initial weights in every layer: of the score, spare units make 0.3^3 at depth 2
 SMALLEST_WIDTH = 6
+PLANTED_ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "identity")  # those that are about linear where z is large
 
 
 def block_objectives(seeds: Sequence[int], attributes: int, device: torch.device) -> Tensor:
@@ -67,14 +68,16 @@ def planted_blocks(
     the circuit out, and its units are spare. Each planted number is off by a factor 1 + noise * standard normal, so
     that no two units are alike; that and the spare weights come from the member's own seed. The heads' rows are 0.
 
-    This holds for relu. With other activations the weights are the same and the shut circuit leaks: see
-    docs/science.md.
+    This holds for relu. With leaky_relu, gelu and silu the weights are the same and the shut circuit leaks a little;
+    with identity nothing is ever shut and both circuits serve throughout, as a control without gates (docs/science.md).
 
-    Raises ValueError for a world that is not plainly coded with `plain` options, for a cue without amplitude, fewer
-    than 4 attributes or 2 options, too small a width or depth, a negative strength or noise, and objectives of another
-    shape, or not in their blocks.
+    Raises ValueError for other activations, a world that is not plainly coded with `plain` options, a cue without
+    amplitude, fewer than 4 attributes or 2 options, too small a width or depth, a negative strength or noise, and
+    objectives of another shape, or not in their blocks.
     """
     _check(world, seeds, objectives, width, depth, {"x_strength": x_strength, "m_strength": m_strength, "noise": noise})
+    if activation not in PLANTED_ACTIVATIONS:
+        raise ValueError(f"organism.activation is {activation!r}; planted ones: {', '.join(PLANTED_ACTIVATIONS)}")
     architecture = Architecture(world.input_width, width, depth, activation, world.attributes)
     units = block_units(architecture, 1, x_strength=x_strength, m_strength=m_strength)[0, 0]
     stack = initialise(architecture, seeds, world.input_power, torch.device("cpu"))

@@ -45,7 +45,8 @@ class Circuits:
     labels: (E, L, H), those that both halves of the episodes give, all others being none; found, confirming: (E, L, H),
     the labels of either half; shares: (E, L, H, 2), part of the unit's squared content in both cue states that lies
     along X and along M; cosines: (E, L, S, H, 2), of its content with X and M by cue state; gains: (E, L, S, H, 2), its
-    content along X and M; shared: (E, L, H), whether it carries both. The last four are of all episodes.
+    content along X and M; shared: (E, L, H), whether it carries both. The last four are of all episodes. Shares and
+    cosines are NaN where a unit has no content.
     """
 
     labels: Tensor
@@ -217,22 +218,21 @@ def _member_contents(
     half = attributes.shape[1] // 2
     halves = (slice(0, half), slice(half, None))
     fits, opened = [], []
-    for layer in range(1, organism.layers + 1):
-        for state in STATES:
-            contributions, is_open = _contributions(organism, layer, inputs[state])
+    for state in STATES:
+        for layer, states in enumerate(organism.read(inputs[state]), start=1):
+            contributions, is_open = _contributions(organism, layer, states.detach())
             fits.append([_fit(contributions[:, part], attributes[:, part]) for part in halves])
             opened.append(is_open)
-    shape = (organism.layers, len(STATES))
+    shape = (len(STATES), organism.layers)
     vectors, covariances = (
         torch.stack([torch.stack([fit[half][kind] for fit in fits]).unflatten(0, shape) for half in range(HALVES)])
         for kind in range(2)
     )
-    return vectors, covariances, torch.stack(opened).unflatten(0, shape)
+    return vectors.transpose(1, 2), covariances.transpose(1, 2), torch.stack(opened).unflatten(0, shape).transpose(0, 1)
 
 
-def _contributions(organism: HiddenStates, layer: int, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Each unit's contribution (N, B, H) to each option's score, and its open share (H,)."""
-    states = organism.read(inputs)[layer - 1].detach()
+def _contributions(organism: HiddenStates, layer: int, states: Tensor) -> tuple[Tensor, Tensor]:
+    """Each unit's contribution (N, B, H) to each option's score and its open share (H,), from h (1, N, B, H)."""
     with torch.enable_grad():
         leaf = states.clone().requires_grad_(True)
         scores = organism.run_on(layer, leaf)
