@@ -59,7 +59,7 @@ rule aggregate:
         curves=every("<study>/classify/{cell}/{block}/curves.parquet"),
         causes=every("<study>/classify/{cell}/{block}/causes.parquet"),
         knowledge=every("<study>/classify/{cell}/{block}/knowledge.parquet"),
-        units=every("<study>/gating/{cell}/{block}.parquet", "finetune"),
+        gating=every("<study>/gating_sums/{cell}/{block}.parquet", "finetune"),
         planted="<study>/planted/planted.parquet",
         discrimination="<study>/planted/discrimination.parquet",
         known="<study>/planted/known.parquet",

@@ -90,9 +90,11 @@ def _same_episode(one: Flow, other: Flow, layer: int, signs: Tensor, last: bool)
     pulls, others = (flow.deltas[layer - 1].unflatten(1, (options, episodes)) for flow in (one, other))
     total = torch.zeros_like(pulls[:, 0])
     for left in range(options):
+        weighed = torch.zeros_like(total)
         for right in range(options):
             alike = (first[:, left] * second[:, right]).sum(2, keepdim=True) + 1  # the bias has input 1
-            total += alike * pulls[:, left] * others[:, right]
+            weighed.addcmul_(alike, others[:, right])
+        total.addcmul_(pulls[:, left], weighed)
     if last:
         signs = signs.unsqueeze(3)
         felt, other_felt = (

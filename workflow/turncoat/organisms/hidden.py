@@ -1,7 +1,7 @@
 """What causal tests and the gating probe ask of an organism, whatever its family: its hidden states, read and written,
 and the gradients that pass its hidden units."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from turncoat.organisms.activations import activation
+from turncoat.organisms.gates import NATURAL, GateControl, gated_backward_of
 from turncoat.organisms.mlp import SCORE_COLUMNS, Stack, backward, forward
 
 CHUNK = 2**17  # hidden numbers moved at once, half a mebibyte: they stay in a core's cache
@@ -53,7 +54,7 @@ class Flow:
     A row is one option of one episode, R = N * B of them, options outermost. inputs: what the layer's weights multiply,
     (E, R, I); before: z, (E, R, H); values: h; deltas: the gradient at z; behind: the gradient at each of the O sums
     that its outgoing weights enter, (E, R, O), or at the first few of them where that at all others is 0; gradient: of
-    all parameters, laid out like those.
+    all parameters, laid out like those; trained: the gradient that training takes instead, under gate control.
     """
 
     inputs: list[Tensor]
@@ -62,6 +63,7 @@ class Flow:
     deltas: list[Tensor]
     behind: list[Tensor]
     gradient: Tensor
+    trained: Tensor
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,15 @@ class HiddenUnits(Protocol):
     def output(self, inputs: Tensor, parameters: Tensor) -> Tensor:
         """Output (E, columns, R), the options' scores first, for inputs (E, N, B, F) with these parameters."""
 
-    def flow(self, inputs: Tensor, output_gradient: Callable[[Tensor], Tensor]) -> Flow:
-        """Both passes on inputs (E, N, B, F); `output_gradient` makes the gradient at the output, (E, columns, R)."""
+    def flow(
+        self,
+        inputs: Tensor,
+        output_gradient: Callable[[Tensor], Tensor],
+        gate: GateControl = NATURAL,
+        seeds: Sequence[int] = (),
+    ) -> Flow:
+        """Both passes on inputs (E, N, B, F); `output_gradient` makes the gradient at the output, (E, columns, R), of
+        the output. `gate` is the control under which `trained` is taken, with rows shuffled by the members' `seeds`."""
 
     def weights(self, layer: int, flat: Tensor) -> UnitWeights:
         """What a buffer laid out like the parameters holds of a layer's units."""
@@ -167,14 +176,25 @@ class StackStates(HiddenStates):
         """Output (E, columns, R) for inputs (E, N, B, F) with these parameters."""
         return forward(self.stack.with_flat(parameters), inputs.flatten(1, 2)).output
 
-    def flow(self, inputs: Tensor, output_gradient: Callable[[Tensor], Tensor]) -> Flow:
+    def flow(
+        self,
+        inputs: Tensor,
+        output_gradient: Callable[[Tensor], Tensor],
+        gate: GateControl = NATURAL,
+        seeds: Sequence[int] = (),
+    ) -> Flow:
         """Both passes on inputs (E, N, B, F)."""
         trace = forward(self.stack, inputs.flatten(1, 2))
         arriving = output_gradient(trace.output)
         gradient = self.stack.with_flat(torch.zeros_like(self.stack.flat))
         deltas = backward(self.stack, trace, arriving, gradient)
+        trained = gradient
+        gated = gated_backward_of(gate, seeds, self.stack, "ledger gate shuffle")
+        if gated is not None:
+            trained = self.stack.with_flat(torch.zeros_like(self.stack.flat))
+            gated(self.stack, trace, arriving, trained)
         behind = [*deltas[1:], arriving.transpose(1, 2)]
-        return Flow(trace.values[:-1], trace.before, trace.values[1:], deltas, behind, gradient.flat)
+        return Flow(trace.values[:-1], trace.before, trace.values[1:], deltas, behind, gradient.flat, trained.flat)
 
     def weights(self, layer: int, flat: Tensor) -> UnitWeights:
         """What a buffer laid out like the stack's holds of a layer's units."""

@@ -15,9 +15,8 @@ from turncoat.tables import (
     causes,
     curves,
     defection,
-    gating_units,
+    gating,
     knowledge,
-    ledger,
     measurements,
     organisms,
     planted,
@@ -101,12 +100,15 @@ def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]
             _check_measured_where_trained(measured, steps, measured_path)
             parts["measurements"].append(measured)
             if cell.stage == "finetune":
-                ledgers.append(_ledger(folder / "gating" / cell.id / f"{block.name}.parquet", models))
+                path = folder / "gating_sums" / cell.id / f"{block.name}.parquet"
+                sums = read_table(path, gating.SUMS)
+                _check_same_models(sums, models, path)
+                ledgers.append(sums)
     tables = {name: _joined(tables) for name, tables in parts.items()}
     _check_lineage(tables["organisms"], folder)
     return Collected(
         **tables,
-        ledger=pandas.concat(ledgers, ignore_index=True),
+        ledger=pa.concat_tables([table.replace_schema_metadata(None) for table in ledgers]).to_pandas(),
         planted=read_table(folder / "planted" / "planted.parquet", planted.SCHEMA),
         discrimination=read_table(folder / "planted" / "discrimination.parquet", planted.DISCRIMINATION),
         known=read_table(folder / "planted" / "known.parquet", planted.KNOWN),
@@ -127,6 +129,7 @@ def job_files(cells: Iterable[CellLike], blocks: Sequence[BlockLike]) -> Iterato
                 yield Path("classify", cell.id, block.name, f"{name}.parquet")
             if cell.stage == "finetune":
                 yield Path("gating", cell.id, f"{block.name}.parquet")
+                yield Path("gating_sums", cell.id, f"{block.name}.parquet")
     for name in ("planted", "discrimination", "known", "causes"):
         yield Path("planted", f"{name}.parquet")
     yield Path("defection", "defection.parquet")
@@ -136,7 +139,7 @@ def foreign_files(folder: Path, cells: Sequence[CellLike], blocks: Sequence[Bloc
     """Parquet files of jobs that the plan does not name: an earlier configuration of the study left them."""
     expected = set(job_files(cells, blocks))
     found: set[Path] = set()
-    for stage in ("pretrain", "finetune", "elicit", "classify", "gating", "planted", "defection"):
+    for stage in ("pretrain", "finetune", "elicit", "classify", "gating", "gating_sums", "planted", "defection"):
         found.update(path.relative_to(folder) for path in (folder / stage).rglob("*.parquet") if path.name[0] != ".")
     return sorted(found - expected)
 
@@ -199,12 +202,6 @@ def _check_measured_where_trained(measured: pa.Table, steps: pa.Table, path: Pat
         raise TableError(
             f"{path}: its snapshots are not those of its job's trajectories; delete the file and run again"
         )
-
-
-def _ledger(path: Path, models: pa.Table) -> pandas.DataFrame:
-    units = read_table(path, gating_units.SCHEMA)
-    _check_same_models(units, models, path)
-    return ledger.by_layer(units)
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
