@@ -26,7 +26,7 @@ COMPARED = ["distance", "steps", "width", "depth"]
 
 
 def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> list[Row]:
-    """Rows of G1 and G3 from the ledger by model and layer; `activation` and `optimizer` are the study's own.
+    """Rows of G1 and G3 from the ledger (the gating table); `activation` and `optimizer` are the study's own.
 
     Judged in the overseen state, which is what the models are trained on, on the models that `comparable` picks.
     """
@@ -52,13 +52,14 @@ def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: st
 
 
 def comparable(ledger: pandas.DataFrame) -> pandas.DataFrame:
-    """Models that differ in activation and optimizer and in nothing else, in the overseen state.
+    """Models that differ in activation and optimizer and in nothing else: all units, overseen, at the last snapshot.
 
     Of all arms with one start, distance, number of steps, width and depth, the one that crosses the most activations
     and optimizers; models from scratch before others, then the smallest distance and fewest steps. Diverged models
     are left out.
     """
-    sound = ledger[~ledger.diverged & (ledger.state == "overseen")]
+    last = ledger.step == ledger.groupby("organism_id").step.transform("max")
+    sound = ledger[~ledger.diverged & last & (ledger.state == "overseen") & (ledger.circuit == "all")]
     if (sound.start == "scratch").any():
         sound = sound[sound.start == "scratch"]
     if sound.empty:

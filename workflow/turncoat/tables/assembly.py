@@ -78,7 +78,7 @@ def outcome_columns(measured: pa.Table, assign: Assign, tuned: np.ndarray) -> Co
 
 
 def ledger_frame(ledger: pandas.DataFrame, organisms: pandas.DataFrame) -> pandas.DataFrame:
-    """The `gating` table: the ledger by model, cue state and layer, with factors."""
+    """The `gating` table: the ledger by model, snapshot, cue state, layer and circuit, with factors."""
     rows = organisms.loc[ledger.organism_id]
     frame = ledger.assign(
         cell=rows.cell.to_numpy(),
