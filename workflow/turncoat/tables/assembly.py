@@ -82,7 +82,10 @@ def ledger_frame(ledger: pandas.DataFrame, organisms: pandas.DataFrame) -> panda
     rows = organisms.loc[ledger.organism_id]
     frame = ledger.assign(
         cell=rows.cell.to_numpy(),
-        **{name: rows[name].to_numpy() for name in ("start", "distance", "steps", "width", "depth")},
+        **{
+            name: rows[name].to_numpy()
+            for name in ("start", "distance", "setting", "variant", "steps", "width", "depth")
+        },
         activation_function=rows.activation.to_numpy(),
         optimizer=rows.optimizer.to_numpy(),
         diverged=rows.diverged.to_numpy(),
