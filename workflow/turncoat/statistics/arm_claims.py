@@ -8,7 +8,7 @@ import pandas
 
 from turncoat.seeding import generator
 from turncoat.statistics.claims import CLAIMS, NO_MODELS
-from turncoat.statistics.contrasts import ARM, FINAL, REFERENCES, Plan, capability_match, contrast
+from turncoat.statistics.contrasts import ARM, FINAL, REFERENCES, Plan, capability_match, columns_of, contrast
 from turncoat.statistics.dodges import dodges_of
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.factors import factors_of, value_of, without
@@ -288,7 +288,13 @@ def _by_measured_type(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             {"d": "mean", "arrived": "all", "diverged": "any", "d_lowest": "mean", "d_highest": "mean"}
         )
         words = "of" if of_type else "of none of"
-        found = contrast(own.reset_index(), reference, "d", plan, f"measured type {distance} {of_type}")
+        found = contrast(
+            columns_of(own.reset_index(), ["d"]),
+            columns_of(reference, ["d"]),
+            "d",
+            plan,
+            f"measured type {distance} {of_type}",
+        )
         yield Row(
             "P8",
             "d",
