@@ -395,10 +395,12 @@ def test_no_number_may_be_endless(value: float) -> None:
 def test_the_device_is_what_the_environment_says(tmp_path: Path) -> None:
     assert has_gpu({"TURNCOAT_DEVICE": "cuda"}, tmp_path)
     assert not has_gpu({}, tmp_path)
+    assert not has_gpu({"CUDA_VISIBLE_DEVICES": "0"}, tmp_path, "2.13.0")
     (tmp_path / "nvidia0").touch()
-    assert has_gpu({}, tmp_path)
-    assert not has_gpu({"TURNCOAT_DEVICE": "cpu"}, tmp_path)
-    assert not has_gpu({"CUDA_VISIBLE_DEVICES": ""}, tmp_path)
+    assert has_gpu({}, tmp_path, "2.13.0")
+    assert not has_gpu({}, tmp_path, "2.13.0+cpu")
+    assert not has_gpu({"TURNCOAT_DEVICE": "cpu"}, tmp_path, "2.13.0")
+    assert not has_gpu({"CUDA_VISIBLE_DEVICES": ""}, tmp_path, "2.13.0")
     with pytest.raises(ConfigurationError, match="TURNCOAT_DEVICE = 'gpu': allowed: auto, cpu, cuda"):
         has_gpu({"TURNCOAT_DEVICE": "gpu"}, tmp_path)
 

@@ -9,7 +9,14 @@ import pandas
 
 from turncoat.classification.types import TYPES
 from turncoat.seeding import generator
-from turncoat.statistics import arm_claims, gating_claims, pretraining_claims
+from turncoat.statistics import (
+    arm_claims,
+    circuit_claims,
+    correction_claims,
+    gating_claims,
+    pretraining_claims,
+    reinforcement_claims,
+)
 from turncoat.statistics.claims import CLAIMS, ORDER, UNTESTED
 from turncoat.statistics.contrasts import (
     ARM,
@@ -76,7 +83,9 @@ def analyse(
     ledger: pandas.DataFrame,
     elicited: pandas.DataFrame,
     knowledge: pandas.DataFrame,
+    reinforced: pandas.DataFrame,
     statistics: Mapping[str, Any],
+    reinforcement: Mapping[str, Any],
     cosine: float,
     own: Mapping[str, str],
     activation: str,
@@ -86,8 +95,9 @@ def analyse(
     """Analyse fine-tuned models.
 
     `course` (see `study.matched_models`) and `ledger` (the gating table) hold fine-tuned models only; `elicited` is how
-    elicitation went, `knowledge` that table; `statistics` is that section of the configuration; `own` the study's own
-    values, in words, of the factors `mode`, `slot_angle` and `heads.objective`.
+    elicitation went, `knowledge` and `reinforced` are those tables; `statistics` and `reinforcement` are those sections
+    of the configuration; `own` the study's own values, in words, of the factors `mode`, `slot_angle` and
+    `heads.objective`.
     """
     names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
     plan = Plan(**{name: statistics[name] for name in names})
@@ -122,6 +132,8 @@ def analyse(
     )
     rows = pretraining_claims.answers(evidence, plan) + arm_claims.answers(evidence, plan)
     rows += gating_claims.answers(ledger, plan, activation, optimizer)
+    rows += circuit_claims.answers(ledger, plan, statistics["premise_distance"])
+    rows += reinforcement_claims.answers(reinforced, reinforcement, plan) + correction_claims.answers(evidence, plan)
     rows += [Row(claim.id, "none", "all", "", "shown", float("nan"), blocked=claim.untested) for claim in UNTESTED]
     return Analysis(
         levels=pandas.concat([levels(matched, OUTCOMES, plan), drift], ignore_index=True),
