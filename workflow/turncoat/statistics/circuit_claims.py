@@ -9,8 +9,8 @@ from turncoat.seeding import generator
 from turncoat.statistics.claims import CLAIMS, NO_MODELS, OPEN_LEVEL
 from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.equivalence import equivalence_p
+from turncoat.statistics.evidence import stratum
 from turncoat.statistics.intervals import bootstrap_mean, paired_p
-from turncoat.statistics.pretraining_claims import stratum
 from turncoat.statistics.rows import Row
 
 WOKEN = {"x": "overseen", "m": "unoverseen"}

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 import pandas
 
 from turncoat.statistics.claims import CLAIMS, NO_MODELS
-from turncoat.statistics.contrasts import FINAL, Plan, capability_match, contrast
+from turncoat.statistics.contrasts import FINAL, Plan, capability_match, columns_of, contrast
+from turncoat.statistics.evidence import FACTS, Evidence, contrast_row, stratum
 from turncoat.statistics.factors import factors_of, value_of
-from turncoat.statistics.pretraining_claims import FACTS, Evidence, contrast_row, stratum
 from turncoat.statistics.rows import Row
 
 DORMANT = ("deceptive", "conditional")
@@ -60,7 +60,8 @@ def _beyond_shuffled(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         control = groups.get((words, variant, start, distance, match))
         if control is None:
             continue
-        found = contrast(control, opened, "m", plan, f"beyond shuffled {setting} {variant} {start} {distance} {match}")
+        left, right = columns_of(control, ["m"]), columns_of(opened, ["m"])
+        found = contrast(left, right, "m", plan, f"beyond shuffled {setting} {variant} {start} {distance} {match}")
         values: Mapping[str, object] = {
             "setting": setting,
             "variant": variant,
