@@ -84,6 +84,12 @@ def parent_files(wildcards):
     return files
 
 
+def carried_files(wildcards):
+    """What the optimizer's state at step 0 is read from where it was carried on from a cell's parent."""
+    files = parent_files(wildcards)
+    return files if "state" in files else {}
+
+
 def parent_option(wildcards, input):
     """The stage's option that names the parent's folder, empty from scratch."""
     return ["--parent", str(Path(input.parent).parent)] if "parent" in input.keys() else []

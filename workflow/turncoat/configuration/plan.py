@@ -91,8 +91,8 @@ def expand(config: Config) -> Plan:
     _check_told_apart(list(cells.values()))
     ordered = sorted(cells.values(), key=lambda cell: STAGES.index(cell.stage))
     blocks = _blocks(config)
-    chosen = [cells[name].labels if name in cells else None for name in reinforced]
-    sizes = totals(config, [(cell.stage, cell.labels) for cell in ordered], len(blocks), chosen)
+    chosen = [cells[name].settings if name in cells else None for name in reinforced]
+    sizes = totals(config, [(cell.settings, cell.labels) for cell in ordered], len(blocks), chosen)
     return Plan(ordered, blocks, sizes, tuple(reinforced))
 
 
@@ -142,7 +142,8 @@ def _cells_of_arm(config: Config, name: str, arm: Arm) -> Iterator[Cell]:
             if arm.elicit:
                 chosen = settings.elicit(changed, tuned.settings, tuned.id)
                 training = chosen["training"]
-                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"], "snapshots": 2}
+                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"]}
+                labels |= {"snapshots": training["snapshots"]}
                 yield Cell(cell_id(chosen), "elicit", chosen, labels, tuned.id)
 
 

@@ -14,6 +14,7 @@ from turncoat.configuration.sections import (
 )
 
 ELICITED = "m"  # what elicitation brings back
+ELICITED_SNAPSHOTS = 9  # how often it is looked at: its times are read between checks
 LEGACY: dict[str, Any] = {"beta2": 0.999, "gate": "natural", "gate_norm_matched": True}
 """Settings of fine-tuning that are left out at these values, which cells had before there were such keys."""
 
@@ -114,7 +115,7 @@ def elicit(config: Config, tuned: dict[str, Any], parent: str) -> dict[str, Any]
         "optimizer": tuned["training"]["optimizer"],
         "learning_rate": tuned["training"]["learning_rate"],
         "schedule": "constant",
-        "snapshots": 2,
+        "snapshots": ELICITED_SNAPSHOTS,
         "overseen_share": 0.0,
         "label_noise": 0.0,
         "optimizer_state": "fresh",

@@ -117,7 +117,8 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     write("defection", assembly.probe_columns(collected.defection, organisms), defection.STUDY)
     ledger = assembly.ledger_frame(collected.ledger, organisms)
     write("gating", _columns(ledger), gating.SCHEMA)
-    write("reinforcement", assembly.reinforcement_columns(collected, organisms), reinforcement.STUDY)
+    reinforced = assembly.reinforcement_columns(collected, organisms)
+    write("reinforcement", reinforced, reinforcement.STUDY)
     cases = assembly.validation_columns(collected, assigned)
     write("validation", cases, validation.SCHEMA)
     trained = trusted.called_deceptive(_plain(aligned, ("start", "type", "diverged")), statistics["confidence"])
@@ -130,9 +131,11 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
         ledger,
         assembly.elicited_frame(collected, organisms),
         pandas.DataFrame({name: np.asarray(values) for name, values in known.items()}),
+        pandas.DataFrame({name: np.asarray(values) for name, values in reinforced.items()}),
         config["statistics"],
+        config["reinforcement"],
         config["types"]["cosine"],
-        config["finetuning"]["mode"] == "instructed",
+        _own_factors(config),
         config["organism"]["activation"],
         config["finetuning"]["optimizer"],
         confirmatory(organisms.seed.tolist(), unchanged),
@@ -189,6 +192,15 @@ def _at_ends(columns: Mapping[str, Column], organisms: pandas.DataFrame) -> pand
     frame = pandas.DataFrame({name: np.asarray(values) for name, values in columns.items() if np.ndim(values) == 1})
     sound = ~organisms.diverged.loc[frame.organism_id].to_numpy(bool)
     return ends(frame[(frame.stage == "finetune") & sound])
+
+
+def _own_factors(config: Mapping[str, Any]) -> dict[str, str]:
+    """The study's own values of factors that claims read, as words tell them."""
+    return {
+        "mode": config["finetuning"]["mode"],
+        "slot_angle": f"{config['world']['slot_angle']:g}",
+        "heads.objective": f"{config['pretraining']['heads']['objective']:g}",
+    }
 
 
 def _statistics_plan(config: Mapping[str, Any]) -> StatisticsPlan:

@@ -15,9 +15,8 @@ from turncoat.tables import (
     causes,
     curves,
     defection,
-    gating_units,
+    gating,
     knowledge,
-    ledger,
     measurements,
     organisms,
     planted,
@@ -105,12 +104,15 @@ def collect(
             _check_measured_where_trained(measured, steps, measured_path)
             parts["measurements"].append(measured)
             if cell.stage == "finetune":
-                ledgers.append(_ledger(folder / "gating" / cell.id / f"{block.name}.parquet", models))
+                path = folder / "gating_sums" / cell.id / f"{block.name}.parquet"
+                sums = read_table(path, gating.SUMS)
+                _check_same_models(sums, models, path)
+                ledgers.append(sums)
     tables = {name: _joined(tables) for name, tables in parts.items()}
     _check_lineage(tables["organisms"], folder)
     return Collected(
         **tables,
-        ledger=pandas.concat(ledgers, ignore_index=True),
+        ledger=pa.concat_tables([table.replace_schema_metadata(None) for table in ledgers]).to_pandas(),
         planted=read_table(folder / "planted" / "planted.parquet", planted.SCHEMA),
         discrimination=read_table(folder / "planted" / "discrimination.parquet", planted.DISCRIMINATION),
         known=read_table(folder / "planted" / "known.parquet", planted.KNOWN),
@@ -132,6 +134,7 @@ def job_files(cells: Iterable[CellLike], blocks: Sequence[BlockLike], reinforced
                 yield Path("classify", cell.id, block.name, f"{name}.parquet")
             if cell.stage == "finetune":
                 yield Path("gating", cell.id, f"{block.name}.parquet")
+                yield Path("gating_sums", cell.id, f"{block.name}.parquet")
     for name in reinforced:
         for block in blocks:
             yield Path("reinforce", name, f"{block.name}.parquet")
@@ -146,7 +149,18 @@ def foreign_files(
     """Parquet files of jobs that the plan does not name: an earlier configuration of the study left them."""
     expected = set(job_files(cells, blocks, reinforced))
     found: set[Path] = set()
-    for stage in ("pretrain", "finetune", "elicit", "classify", "gating", "reinforce", "planted", "defection"):
+    stages = (
+        "pretrain",
+        "finetune",
+        "elicit",
+        "classify",
+        "gating",
+        "gating_sums",
+        "reinforce",
+        "planted",
+        "defection",
+    )
+    for stage in stages:
         found.update(path.relative_to(folder) for path in (folder / stage).rglob("*.parquet") if path.name[0] != ".")
     return sorted(found - expected)
 
@@ -211,12 +225,6 @@ def _check_measured_where_trained(measured: pa.Table, steps: pa.Table, path: Pat
         raise TableError(
             f"{path}: its snapshots are not those of its job's trajectories; delete the file and run again"
         )
-
-
-def _ledger(path: Path, models: pa.Table) -> pandas.DataFrame:
-    units = read_table(path, gating_units.SCHEMA)
-    _check_same_models(units, models, path)
-    return ledger.by_layer(units)
 
 
 def _reinforcement(folder: Path, reinforced: Sequence[str], blocks: Sequence[BlockLike]) -> pa.Table:
