@@ -31,7 +31,7 @@ from turncoat.stages.common import begin, device_name, provenance, stage_parser
 from turncoat.tables import reinforcement
 from turncoat.tables.atomic import TableError, write_table
 from turncoat.tables.weights import load_organisms
-from turncoat.training.devices import chunk_size, find_device, settle_process
+from turncoat.training.devices import bounded_chunk, chunk_size, find_device, settle_process
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import World
 
@@ -75,7 +75,7 @@ def reinforce_planted(settings: Mapping[str, Any], seeds: Sequence[int], device:
     arms = planted_arms(section)
     rates, width = section["learning_rates"], section["width"]
     parts: list[Columns] = []
-    for chunk in _chunks(seeds, device):
+    for chunk in _chunks(seeds, device, world.options * section["batch"], width):
         objectives = block_objectives(chunk, world.attributes, device)
         setting = _setting(section, world, chunk, objectives, separate=True, learning_rates=rates)
 
@@ -105,7 +105,7 @@ def reinforce_trained(settings: Mapping[str, Any], weights: Path, label: str, de
     world, whole = World.from_settings(organisms.world), organisms.stack(-1)
     arms = trained_arms(section)
     parts: list[Columns] = []
-    for chunk in _chunks(organisms.seeds, device):
+    for chunk in _chunks(organisms.seeds, device, world.options * section["batch"], whole.architecture.width):
         first = organisms.seeds.index(chunk[0])
         stack = Stack.from_rows(whole.architecture, organisms.weights[-1][first : first + len(chunk)])
         objectives = organisms.objectives[first : first + len(chunk)]
@@ -141,8 +141,8 @@ def _setting(
     return Setting(world, seeds, objectives, separate, steps, batch, samples, learning_rates)
 
 
-def _chunks(seeds: Sequence[int], device: torch.device) -> list[list[int]]:
-    size = chunk_size(device)
+def _chunks(seeds: Sequence[int], device: torch.device, rows: int, width: int) -> list[list[int]]:
+    size = bounded_chunk(chunk_size(device), device, rows, width)
     return [list(seeds[first : first + size]) for first in range(0, len(seeds), size)]
 
 
