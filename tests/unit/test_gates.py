@@ -274,8 +274,10 @@ def test_what_cannot_be_meant_is_refused() -> None:
     recipe = make_recipe(2, gate=GateControl("shuffled"))
     with pytest.raises(ValueError, match="seeds are 0; allowed with gate 'shuffled': 3"):
         loop.train(make_stack(WORLD, SEEDS), stream, recipe, block._nothing)
-    routed = Intervention(gates=lambda batch, architecture: torch.ones(1))
-    with pytest.raises(ValueError, match="gate is 'shuffled'; allowed with an intervention that has gates: 'natural'"):
+    routed = Intervention(routes=lambda batch, architecture: ())
+    with pytest.raises(
+        ValueError, match="gate is 'shuffled'; allowed with an intervention that routes gradients: 'natural'"
+    ):
         loop.train(make_stack(WORLD, SEEDS), stream, recipe, block._nothing, None, None, routed, SEEDS)
 
 

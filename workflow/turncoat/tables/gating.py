@@ -87,6 +87,8 @@ SCHEMA = table_schema(
         field("cell", "text", "", "identity of the settings"),
         field("start", "text", "", "kind of start"),
         field("distance", "number", "degrees", "angle between Y and X"),
+        field("setting", "text", "", "factors that differ from the study's own"),
+        field("variant", "text", "", "pre-training that differs from the study's own"),
         field("steps", "integer", "steps", "steps of fine-tuning"),
         field("width", "integer", "units", "units per hidden layer"),
         field("depth", "integer", "layers", "hidden layers"),
