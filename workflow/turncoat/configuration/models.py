@@ -234,6 +234,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _circuits_can_be_fitted(self) -> "Config":
+        needed = max(4, 2 * (self.world.attributes // (self.world.options - 1) + 1))
+        if self.gating.episodes < needed:
+            raise ValueError(
+                f"gating.episodes = {self.gating.episodes}: allowed with {self.world.attributes} attributes and "
+                f"{self.world.options} options: at least {needed}, half of which a unit's content is fitted to"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _seeds_fit(self) -> "Config":
         if self.seeds.first + self.seeds.count > 2**31:
             raise ValueError(
