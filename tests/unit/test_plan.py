@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from turncoat.configuration import cells
+from turncoat.configuration import cells, costs
 from turncoat.configuration.cells import canonical_json, cell_id
 from turncoat.configuration.loading import load_config
 from turncoat.configuration.plan import Plan, expand, own_cells
+from turncoat.worlds.world import World
 
 ARM = {"starts": ["internal", "scratch"], "distances": [45, 90]}
 
@@ -234,3 +235,39 @@ def test_totals_count_models_jobs_and_steps() -> None:
         "report": 1,
     }
     assert plan.totals.core_minutes > 0 and plan.totals.megabytes > 0
+
+
+WORLDS: list[dict[str, Any]] = [
+    {"encoding": "facts", "symbols": 5, "audit_penalty": 0},
+    {"encoding": "product", "attributes": 6},
+    {"encoding": "plain", "cue": {"contexts": 5}},
+    {"cue": {"coding": "parity", "bits": 4}},
+    {"cue": {"coding": "parity", "bits": 7, "contexts": 3}},
+    {"cue": {"coding": "signal", "bits": 7}},
+]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_costs_count_every_number_that_an_option_is_shown_as(world: dict[str, Any]) -> None:
+    for cell in planned(world=world).cells:
+        assert costs.input_width(cell.settings["world"]) == World.from_settings(cell.settings["world"]).input_width
+
+
+def test_costs_are_those_of_each_cells_own_world_and_training() -> None:
+    """An arm that varies what its models see costs as much as a study that has that throughout."""
+    changes = [("world.cue.contexts", 9), ("world.options", 4), ("finetuning.batch", 512)]
+    for key, value in changes:
+        section, _, name = key.partition(".")
+        inner: dict[str, Any] = {name: value}
+        if name == "cue.contexts":
+            inner = {"cue": {"contexts": value}}
+        arm = {"starts": ["scratch"], "distances": [90]}
+        plain, varied, throughout = (
+            planned(**values).totals
+            for values in (
+                {"arms": {"main": arm}},
+                {"arms": {"main": arm | {"vary": {key: [value]}}}},
+                {"arms": {"main": arm}, section: inner},
+            )
+        )
+        assert varied == throughout and varied.core_minutes > plain.core_minutes, key

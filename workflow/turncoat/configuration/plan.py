@@ -82,7 +82,7 @@ def expand(config: Config) -> Plan:
     _check_told_apart(list(cells.values()))
     ordered = sorted(cells.values(), key=lambda cell: STAGES.index(cell.stage))
     blocks = _blocks(config)
-    return Plan(ordered, blocks, totals(config, [(cell.stage, cell.labels) for cell in ordered], len(blocks)))
+    return Plan(ordered, blocks, totals(config, [(cell.settings, cell.labels) for cell in ordered], len(blocks)))
 
 
 def _check_told_apart(cells: list[Cell]) -> None:
