@@ -14,6 +14,7 @@ from turncoat.configuration.sections import (
 )
 
 ELICITED = "m"  # what elicitation brings back
+ELICITATION_CHECKS = 12  # steps at which it is measured how far M is back, log-spaced; times are read between them
 LEGACY: dict[str, Any] = {"beta2": 0.999, "gate": "natural", "gate_norm_matched": True}
 """Settings of fine-tuning that are left out at these values, which cells had before there were such keys."""
 
@@ -115,6 +116,7 @@ def elicit(config: Config, tuned: dict[str, Any], parent: str) -> dict[str, Any]
         "learning_rate": tuned["training"]["learning_rate"],
         "schedule": "constant",
         "snapshots": 2,
+        "checks": ELICITATION_CHECKS,
         "overseen_share": 0.0,
         "label_noise": 0.0,
         "optimizer_state": "fresh",

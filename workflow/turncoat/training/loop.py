@@ -19,8 +19,8 @@ from turncoat.training.streams import Batch, Stream
 @dataclass(frozen=True)
 class Recipe:
     """How to train: steps, optimizer, learning rate and its schedule, loss weights of the knowledge heads, number of
-    snapshots, the weight of the choices' entropy where they are trained on rewards, adam's and adamw's second beta, and
-    what gradients take a unit's slope to be."""
+    snapshots, the weight of the choices' entropy where they are trained on rewards, adam's and adamw's second beta,
+    what gradients take a unit's slope to be, and how many checks there are at least, however few the snapshots."""
 
     steps: int
     optimizer: str
@@ -31,6 +31,7 @@ class Recipe:
     schedule: str = "constant"
     beta2: float = BETA2
     gate: GateControl = NATURAL
+    checks: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def train(
     optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state, recipe.beta2)
     gradient = stack.with_flat(torch.zeros_like(flat))  # its padding stays zero
     beginning = flat.clone()
-    kept, checks = snapshot_steps(recipe.steps, recipe.snapshots), check_steps(recipe.steps, recipe.snapshots)
+    kept = snapshot_steps(recipe.steps, recipe.snapshots)
+    checks = check_steps(recipe.steps, recipe.snapshots, recipe.checks)
     weights: list[Tensor] = [stack.rows()]
     unknown = torch.full((stack.members,), torch.nan, dtype=torch.float64, device=flat.device)
     capability, cross_entropy = measure(stack)
