@@ -140,6 +140,45 @@ def test_a_head_at_nothing_is_the_arm_that_is_taken_away(tmp_path: Path) -> None
     assert row.verdict == "supported" and row.estimate == pytest.approx(SIZE, abs=0.02)
 
 
+@pytest.mark.parametrize("own", [90.0, 30.0, 60.0])
+def test_slots_apart_minus_alike_whichever_is_the_studys_own(own: float, tmp_path: Path) -> None:
+    """D grows with the angle, and the pointer shifts the later: the sign is the same from either side."""
+    angles = [90, 60, 30]
+    arm = {"starts": ["corrigible"], "distances": [90], "vary": INSTRUCTED | {"world.slot_angle": angles}}
+    words = {angle: ("corrigible", f"slot_angle {angle}") for angle in angles}
+    shift = {words[angle]: SIZE * (angle - own) / 60 for angle in angles}
+    pace = {words[angle]: 2.0 ** ((angle - own) / 60) for angle in angles}
+    truth = Truth(c=NULL, placebo=NULL, spread=0.01, shift=shift, pace=pace)
+    claims = arms_study(tmp_path, truth, {"pointer": arm}, world={"slot_angle": own})
+    rows = claims[(claims.claim == "P5a") & claims.reference.str.startswith("without slot_angle")]
+    for row in rows[(rows.outcome == "d") & (rows.match == "capability 0.90")].itertuples():
+        varied = float(row.reference.rpartition(" ")[2])
+        assert row.estimate == pytest.approx(SIZE * abs(varied - own) / 60, abs=0.02), row.stratum
+        assert row.stratum.startswith("without minus" if varied < own else "corrigible with"), row.stratum
+        assert row.primary == ({varied, own} == {90, 30})
+    times = rows[rows.outcome == "pointer_shifted"]
+    assert len(times) == 2 and (times.estimate > 0.2).all()
+    # Where the study's own angle is neither, no two arms stand 90 and 30 degrees apart.
+    assert primary(claims, "P5a").verdict == ("not_tested" if own == 60 else "supported")
+
+
+def test_the_heads_direction_is_judged_wherever_the_head_was_trained(tmp_path: Path) -> None:
+    """In a study that has the objective head, models without words for it have it, and those from scratch never do."""
+    starts = ["internal", "scratch", "scratch_exposed"]
+    names = {
+        "main": {"starts": starts, "distances": [90]},
+        "without": {"starts": ["internal"], "distances": [90], "vary": {"pretraining.heads.objective": [0.0]}},
+        "dodges": {"starts": ["internal"], "distances": [90]}
+        | {"dodges": ["last_layer_reset", "knowledge_withheld", "l2_to_start"]},
+    }
+    truth = Truth(c=NULL, placebo=NULL, spread=0.01, objective=dict.fromkeys(starts, SIZE))
+    claims = arms_study(tmp_path, truth, names, pretraining={"heads": {"objective": 0.5}})
+    rows = claims[(claims.claim == "P4d") & (claims.outcome == "ablation")]
+    assert set(rows.start) == {"internal"} and set(rows.variant) == {"", "dodge l2_to_start"}
+    row = primary(claims, "P4d")
+    assert (row.verdict, row.variant) == ("supported", "") and row.estimate == pytest.approx(SIZE, abs=0.02)
+
+
 def test_a_head_that_taught_nothing_is_no_test_of_knowledge(tmp_path: Path) -> None:
     vary = {"world.cue.coding": ["parity"], "pretraining.heads.oversight": [0.0, 1.0]}
     arm = {"starts": ["conditional", "internal"], "distances": [90], "vary": vary}

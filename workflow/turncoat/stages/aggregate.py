@@ -131,6 +131,8 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
         config["statistics"],
         config["types"]["cosine"],
         config["finetuning"]["mode"] == "instructed",
+        config["world"]["slot_angle"],
+        config["pretraining"]["heads"]["objective"] > 0,
         config["organism"]["activation"],
         config["finetuning"]["optimizer"],
         confirmatory(organisms.seed.tolist(), unchanged),

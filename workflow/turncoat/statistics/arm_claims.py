@@ -8,7 +8,7 @@ import pandas
 
 from turncoat.seeding import generator
 from turncoat.statistics.claims import CLAIMS, NO_MODELS
-from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match, contrast
+from turncoat.statistics.contrasts import ARM, FINAL, REFERENCES, Plan, capability_match, contrast
 from turncoat.statistics.dodges import dodges_of
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.factors import factors_of, value_of, without
@@ -20,6 +20,8 @@ from turncoat.statistics.transitions import MARGIN, POINTS_TO_X, SHIFTED
 
 TYPED = ("internal", "corrigible", "conditional", "deceptive")
 PLAIN_STARTS = ("internal", "corrigible")
+HEADLESS = ("knowledge_withheld", "last_layer_reset")  # dodges that leave no head, or none that was trained
+APART = 90.0  # degrees between slots on inputs of their own
 CUE_HEADS = ("without heads.oversight", "without heads.placebo")
 ANSWERED = ("P4b", "P4c", "P4d", "P5a", "P5c", "P8", "P9", "P10", "P11")
 
@@ -157,7 +159,8 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     """P4d: what taking the objective head's direction out costs beyond random directions; D with minus without."""
     table = evidence.knowledge
     last = table[(table.stage == "finetune") & (table.quantity == "objective") & (table.step > 0)]
-    known = last.variant.map(lambda words: value_of(words, "heads.objective") not in (None, "0"))
+    last = last[~last.start.isin(REFERENCES)]  # never pre-trained, so they never had the head
+    known = last.variant.map(lambda words: _had_the_head(words, evidence.objective_head))
     for key, group in last[known & ~last.diverged.astype(bool)].groupby(ARM, sort=True):
         place = dict(zip(ARM, key, strict=True))
         beyond = (group.value - group.reference).to_numpy(float)
@@ -180,9 +183,19 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         yield contrast_row("P4d", item, plan, primary=False, turned=_is_nothing(item), kind="shown")
 
 
-def _shifting(evidence: Evidence, plan: Plan) -> Iterator[Row]:
-    """P5a: less D, and a quicker shift, as slots are shown more alike, in mode instructed: apart minus alike."""
+def _had_the_head(variant: str, own: bool) -> bool:
+    """Whether the objective head's direction means something: pre-trained, and not reset before fine-tuning."""
+    if value_of(variant, "dodge") in HEADLESS:
+        return False
+    weight = value_of(variant, "heads.objective")
+    return own if weight is None else weight != "0"
 
+
+def _shifting(evidence: Evidence, plan: Plan) -> Iterator[Row]:
+    """P5a: less D, and a quicker shift, as slots are shown more alike, in mode instructed: apart minus alike.
+
+    The angle that is varied stands on either side of the study's own, which the arm without that factor has.
+    """
     own = "instructed" if evidence.instructed else "fixed"
 
     def instructed(words: str) -> bool:
@@ -193,21 +206,23 @@ def _shifting(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             item.start == "corrigible" and instructed(item.setting) and item.reference.startswith("without slot_angle")
         )
 
-    smallest = _smallest_angle(evidence.contrasts.setting)
-    for item in _chosen(evidence, wanted):
-        primary = (
-            _primary_place(evidence, item) and not item.variant and value_of(item.setting, "slot_angle") == smallest
-        )
-        yield contrast_row("P5a", item, plan, primary, turned=True)
+    def more_alike(item: pandas.Series) -> bool:
+        return _angle(item.setting, evidence) < evidence.slot_angle
+
+    chosen = list(_chosen(evidence, wanted))
+    smallest = min([evidence.slot_angle, *(_angle(item.setting, evidence) for item in chosen)])
+    for item in chosen:
+        between = {_angle(item.setting, evidence), evidence.slot_angle}
+        primary = _primary_place(evidence, item) and not item.variant and between == {APART, smallest}
+        yield contrast_row("P5a", item, plan, primary, turned=more_alike(item))
     table = evidence.ratios
     for item in table[(table.quantity == SHIFTED) & (table.start == "corrigible") & (table.distance > 0)].itertuples():
         if item.reference.startswith("without slot_angle"):
-            yield _ratio_row("P5a", item, plan, primary=False, kind="difference", turned=True)
+            yield _ratio_row("P5a", item, plan, primary=False, kind="difference", turned=more_alike(item))
 
 
-def _smallest_angle(settings: pandas.Series) -> str | None:
-    angles = {value for words in set(settings) if (value := value_of(words, "slot_angle")) is not None}
-    return min(angles, key=float) if angles else None
+def _angle(setting: str, evidence: Evidence) -> float:
+    return float(value_of(setting, "slot_angle") or evidence.slot_angle)
 
 
 def _world_model(evidence: Evidence, plan: Plan) -> Iterator[Row]:

@@ -26,7 +26,9 @@ PREMISE_VERDICTS = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the P claims are judged on. `premises` is the gate's verdict by (setting, variant, start)."""
+    """What the P claims are judged on. `premises` is the gate's verdict by (setting, variant, start); `instructed`,
+    `slot_angle` and `objective_head` (whether pre-training has it) are the study's own settings, which no words tell.
+    """
 
     contrasts: pandas.DataFrame
     matched: pandas.DataFrame
@@ -35,6 +37,8 @@ class Evidence:
     times: pandas.DataFrame
     knowledge: pandas.DataFrame
     instructed: bool
+    slot_angle: float
+    objective_head: bool
     premises: Mapping[tuple[str, str, str], str]
     capabilities: list[float]
     cross_entropy_matches: list[str]
