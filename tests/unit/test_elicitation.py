@@ -34,7 +34,7 @@ BACK_TO_M = Task(target="m", overseen=0.0)
 ELICIT: dict[str, Any] = FINETUNE | {
     "stage": "elicit",
     "parent": "bbbbbbbbbb",
-    "training": FINETUNE["training"] | {"target": "m", "overseen_share": 0.0, "snapshots": 2, "checks": 12},
+    "training": FINETUNE["training"] | {"target": "m", "overseen_share": 0.0, "snapshots": 2},
 }
 
 
@@ -124,12 +124,12 @@ def test_how_far_m_is_back_is_measured_along_the_way(trained: Path, tmp_path: Pa
     """At every check stands what training that ends there measures; no time is read off the two ends alone."""
     config = load_config({"elicitation": {"steps": 40}})
     planned = elicit(config, FINETUNE, "bbbbbbbbbb")["training"]
-    measured = {name: planned[name] for name in ("steps", "snapshots", "checks")}
+    measured = {name: planned[name] for name in ("steps", "snapshots")}
     chosen = ELICIT | {"training": ELICIT["training"] | measured}
     train("finetune", "cccccccccc", chosen, tmp_path / "elicited", "--parent", str(trained / "child"))
     course = pandas.read_parquet(tmp_path / "elicited" / "trajectories.parquet")
     organisms = load_organisms(tmp_path / "elicited" / "weights.safetensors", CPU)
-    assert organisms.steps == [0, 40] and len(organisms.weights) == 2
+    assert organisms.steps[0] == 0 and organisms.steps[-1] == 40
     checked = sorted(set(course.step))
     assert checked[0] == 0 and checked[-1] == 40 and len(checked) >= 10
     parents = load_organisms(trained / "child" / "weights.safetensors", CPU)

@@ -7,6 +7,7 @@ from core import CPU, make_stack, make_world
 
 from turncoat.gating.ledger import autograd_gradient, gating_batches, optimizer_update, unit_ledger
 from turncoat.organisms.activations import ACTIVATIONS
+from turncoat.organisms.hidden import hidden_units
 from turncoat.organisms.mlp import Stack, forward
 from turncoat.training.optimizers import OPTIMIZERS, make_optimizer
 from turncoat.training.streams import Batch
@@ -53,7 +54,7 @@ def test_ledger_equals_autograd_and_the_real_update(activation: str, optimizer: 
         for _ in range(3):
             warm.step(torch.zeros_like(stack.flat), torch.randn_like(stack.flat) * 1e-3)
         state = warm.state
-    ledger = unit_ledger(stack, batch, optimizer, 0.01, state)
+    ledger = unit_ledger(hidden_units(stack), batch, optimizer, 0.01, state)
     assert torch.equal(stack.flat, before)
 
     gradients = reference_gradients(stack, batch)
@@ -68,7 +69,7 @@ def test_ledger_equals_autograd_and_the_real_update(activation: str, optimizer: 
             assert found == pytest.approx(value.numpy(), rel=1e-4, abs=1e-7)
 
     moved = stack.flat.clone()
-    make_optimizer(optimizer, moved, 0.01, state).step(moved, autograd_gradient(stack, batch))
+    make_optimizer(optimizer, moved, 0.01, state).step(moved, autograd_gradient(hidden_units(stack), batch))
     change = stack.view(moved - stack.flat)
     found = by_unit(ledger["update_out"])[:, 1]
     assert found == pytest.approx(change["readout.weight"].double().norm(dim=1).numpy(), rel=1e-3, abs=1e-7)
@@ -81,7 +82,7 @@ def test_closed_relu_units_get_exactly_zero_and_gelu_units_do_not() -> None:
     for activation in ("relu", "gelu"):
         stack, batch = make_case(activation)
         stack.views["hidden1.bias"][:, 2] = -5.0  # closed on every example
-        ledger = unit_ledger(stack, batch, "sgd", 0.01, {})
+        ledger = unit_ledger(hidden_units(stack), batch, "sgd", 0.01, {})
         into, out = by_unit(ledger["gradient_in"])[:, 0, 2], by_unit(ledger["gradient_out"])[:, 0, 2]
         assert by_unit(ledger["dead"])[:, 0, 2].all()
         if activation == "relu":
@@ -100,7 +101,7 @@ def test_adam_moves_a_closed_relu_unit_that_had_gradient_before() -> None:
     stack.views["hidden1.bias"][:, 2] = -8.0
     warm = make_optimizer("adam", stack.flat.clone(), 0.01)
     warm.step(torch.zeros_like(stack.flat), torch.ones_like(stack.flat))
-    ledger = unit_ledger(stack, batch, "adam", 0.01, warm.state)
+    ledger = unit_ledger(hidden_units(stack), batch, "adam", 0.01, warm.state)
     assert (by_unit(ledger["gradient_in"])[:, 0, 2] == 0).all()
     assert (by_unit(ledger["update_in"])[:, 0, 2] > 0).all()
     assert (by_unit(ledger["fresh_update_in"])[:, 0, 2] == 0).all()
@@ -109,7 +110,7 @@ def test_adam_moves_a_closed_relu_unit_that_had_gradient_before() -> None:
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 def test_activity_is_counted_per_unit(activation: str) -> None:
     stack, batch = make_case(activation)
-    ledger = unit_ledger(stack, batch, "sgd", 0.01, {})
+    ledger = unit_ledger(hidden_units(stack), batch, "sgd", 0.01, {})
     trace = forward(stack, batch.inputs.flatten(1, 2))
     for layer in (1, 2):
         z, h = trace.before[layer - 1], trace.values[layer]
@@ -124,15 +125,15 @@ def test_activity_is_counted_per_unit(activation: str) -> None:
 def test_open_and_closed_rows_share_the_whole_gradient() -> None:
     """Leaky ReLU lets closed rows through by its leak: some, and little."""
     stack, batch = make_case("leaky_relu")
-    ledger = unit_ledger(stack, batch, "sgd", 0.01, {})
+    ledger = unit_ledger(hidden_units(stack), batch, "sgd", 0.01, {})
     assert (ledger["closed_gradient_in"] <= 0.5 * ledger["gradient_in"].max()).all()
     assert (ledger["closed_gradient_in"] > 0).any()
 
 
 def test_the_update_is_the_difference_of_the_weights() -> None:
     stack, batch = make_case("relu")
-    gradient = autograd_gradient(stack, batch)
-    update = optimizer_update(stack, gradient, "sgd", 0.5, {})
+    gradient = autograd_gradient(hidden_units(stack), batch)
+    update = optimizer_update(stack.flat, gradient, "sgd", 0.5, {})
     assert torch.allclose(update, -0.5 * gradient, atol=1e-6)
 
 

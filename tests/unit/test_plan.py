@@ -237,37 +237,19 @@ def test_totals_count_models_jobs_and_steps() -> None:
     assert plan.totals.core_minutes > 0 and plan.totals.megabytes > 0
 
 
-WORLDS: list[dict[str, Any]] = [
-    {"encoding": "facts", "symbols": 5, "audit_penalty": 0},
-    {"encoding": "product", "attributes": 6},
-    {"encoding": "plain", "cue": {"contexts": 5}},
-    {"cue": {"coding": "parity", "bits": 4}},
-    {"cue": {"coding": "parity", "bits": 7, "contexts": 3}},
-    {"cue": {"coding": "signal", "bits": 7}},
-]
-
-
-@pytest.mark.parametrize("world", WORLDS)
-def test_costs_count_every_number_that_an_option_is_shown_as(world: dict[str, Any]) -> None:
-    for cell in planned(world=world).cells:
-        assert costs.input_width(cell.settings["world"]) == World.from_settings(cell.settings["world"]).input_width
-
-
-def test_costs_are_those_of_each_cells_own_world_and_training() -> None:
-    """An arm that varies what its models see costs as much as a study that has that throughout."""
-    changes = [("world.cue.contexts", 9), ("world.options", 4), ("finetuning.batch", 512)]
-    for key, value in changes:
-        section, _, name = key.partition(".")
-        inner: dict[str, Any] = {name: value}
-        if name == "cue.contexts":
-            inner = {"cue": {"contexts": value}}
-        arm = {"starts": ["scratch"], "distances": [90]}
-        plain, varied, throughout = (
-            planned(**values).totals
-            for values in (
-                {"arms": {"main": arm}},
-                {"arms": {"main": arm | {"vary": {key: [value]}}}},
-                {"arms": {"main": arm}, section: inner},
-            )
-        )
-        assert varied == throughout and varied.core_minutes > plain.core_minutes, key
+def test_costs_know_how_wide_each_cells_inputs_are() -> None:
+    """The widths that training uses, whatever a cell's cue coding, contexts, encoding and symbols."""
+    vary = {"world.cue.coding": ["signal", "parity"], "world.cue.bits": [4], "world.cue.contexts": [1, 3]}
+    arms = {"main": {"starts": ["scratch"], "distances": [90], "vary": vary}}
+    for world in ({}, {"encoding": "plain", "audit_penalty": 0.0}, {"encoding": "product", "attributes": 5}):
+        found = set()
+        for cell in planned(arms=arms, world=world).cells:
+            width = World.from_settings(cell.settings["world"]).input_width
+            assert costs.input_width(cell.settings["world"]) == width
+            found.add(width)
+        assert len(found) == 4
+    wide, narrow = (
+        planned(arms={"main": {"starts": ["scratch"], "distances": [90], "vary": {"world.cue.contexts": [count]}}})
+        for count in (16, 1)
+    )
+    assert wide.totals.core_minutes > narrow.totals.core_minutes and wide.totals.megabytes > narrow.totals.megabytes

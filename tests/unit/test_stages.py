@@ -102,11 +102,11 @@ def test_the_ledger_is_written_for_every_unit_and_cue_state(trained: Path, tmp_p
         "probe_gating", "--weights", str(child / "weights.safetensors"),
         "--optimizer", str(child / "optimizer.safetensors"), "--label", "b",
         "--settings", json.dumps({"training": TRAINING, "gating": {"episodes": 30}}),
-        "--output", str(tmp_path / "units.parquet"),
+        "--output", str(tmp_path / "units.parquet"), "--sums", str(tmp_path / "sums.parquet"),
     )  # fmt: skip
     units = pandas.read_parquet(tmp_path / "units.parquet")
-    assert len(units) == 3 * 3 * 2 * 8
-    assert not units.duplicated(["organism_id", "state", "layer", "unit"]).any()
+    assert len(units) == 3 * 2 * 3 * 2 * 8
+    assert not units.duplicated(["organism_id", "step", "state", "layer", "unit"]).any()
     assert (units.update_in != units.fresh_update_in).any()  # the saved state was used
     assert (units.closed_gradient_in == 0).all()
 

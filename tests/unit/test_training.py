@@ -127,15 +127,6 @@ def test_snapshots_start_at_zero_and_end_at_the_last_step(steps: int, count: int
     assert set(kept) <= set(checks)
 
 
-def test_few_snapshots_can_have_as_many_checks_as_are_asked_for() -> None:
-    assert check_steps(200, 2) == [0, 200]
-    asked = check_steps(200, 2, 12)
-    assert len(asked) == 13 and asked[0] == 0 and asked[-1] == 200
-    ratios = np.diff(np.log(asked[4:]))
-    assert ratios == pytest.approx(ratios.mean(), abs=0.05)
-    assert check_steps(1200, 9, 12) == check_steps(1200, 9)  # many snapshots bring more of their own
-
-
 def test_snapshots_are_log_spaced() -> None:
     ratios = np.diff(np.log(snapshot_steps(16_000, 9)[1:]))
     assert ratios == pytest.approx(ratios[0], abs=0.01)

@@ -35,8 +35,8 @@ def network_weights(inputs: int, width: int, depth: int) -> int:
 
 
 def input_width(world: Mapping[str, Any]) -> int:
-    """Numbers that one option is shown as in the world of a cell's settings: itself, two instruction slots, two cues,
-    of so many bits in each context, and the audit terms if there are."""
+    """Numbers that one option is shown as: its attributes, two instruction slots, two cues of so many bits in so many
+    contexts, and the audit terms if there are; `world` is that part of a cell's settings."""
     shown = {"facts": 2 * world.get("symbols", 0), "product": 2, "plain": 1}[world["encoding"]]
-    cues = 2 * world["cue"].get("bits", 1) * world["cue"].get("contexts", 1)
-    return int(world["attributes"] * (shown + 2) + cues + 2 * (world.get("audit_penalty", 0) > 0))
+    cue = world["cue"].get("bits", 1) * world["cue"]["contexts"]
+    return int(world["attributes"] * (shown + 2) + 2 * cue + 2 * ("audit_penalty" in world))

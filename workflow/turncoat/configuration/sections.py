@@ -350,6 +350,9 @@ class Arm(Section):
         None, "ways of training that might keep deception out, each trained apart; null trains plainly", min_length=1
     )
     elicit: bool = setting(False, "whether fine-tuned models are then brought back to M on unoverseen episodes")
+    reinforce: bool = setting(
+        False, "whether fine-tuned models are then trained where X and M want the same option; see reinforcement"
+    )
     steps: Steps | None = setting(None, "steps of fine-tuning; null takes finetuning.steps", "steps")
     snapshots: Annotated[int, Field(ge=2, le=200)] | None = setting(
         None, "snapshots of fine-tuning; null takes finetuning.snapshots", "snapshots"

@@ -47,7 +47,6 @@ def make_recipe(training: Mapping[str, Any], snapshots: int) -> Recipe:
         schedule=training.get("schedule", "constant"),
         beta2=training.get("beta2", BETA2),
         gate=GateControl.from_settings(training),
-        checks=training.get("checks", 0),
     )
 
 

@@ -9,7 +9,14 @@ import pandas
 
 from turncoat.classification.types import TYPES
 from turncoat.seeding import generator
-from turncoat.statistics import arm_claims, gating_claims, pretraining_claims
+from turncoat.statistics import (
+    arm_claims,
+    circuit_claims,
+    correction_claims,
+    gating_claims,
+    pretraining_claims,
+    reinforcement_claims,
+)
 from turncoat.statistics.claims import CLAIMS, ORDER, UNTESTED
 from turncoat.statistics.contrasts import (
     ARM,
@@ -76,11 +83,11 @@ def analyse(
     ledger: pandas.DataFrame,
     elicited: pandas.DataFrame,
     knowledge: pandas.DataFrame,
+    reinforced: pandas.DataFrame,
     statistics: Mapping[str, Any],
+    reinforcement: Mapping[str, Any],
     cosine: float,
-    instructed: bool,
-    slot_angle: float,
-    objective_head: bool,
+    own: Mapping[str, str],
     activation: str,
     optimizer: str,
     confirmatory: bool,
@@ -88,7 +95,9 @@ def analyse(
     """Analyse fine-tuned models.
 
     `course` (see `study.matched_models`) and `ledger` (the gating table) hold fine-tuned models only; `elicited` is how
-    elicitation went, `knowledge` that table; `statistics` is that section of the configuration.
+    elicitation went, `knowledge` and `reinforced` are those tables; `statistics` and `reinforcement` are those sections
+    of the configuration; `own` the study's own values, in words, of the factors `mode`, `slot_angle` and
+    `heads.objective`.
     """
     names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
     plan = Plan(**{name: statistics[name] for name in names})
@@ -100,7 +109,7 @@ def analyse(
     compared = matched[matched.match.isin(named)]
     contrasts = pandas.concat([contrast_table(compared, OUTCOMES, plan), _final_capability(compared, plan)])
     level = statistics["primary_capability"]
-    turned = [_times(course, matched, level, cosine, instructed), _elicited(elicited, level)]
+    turned = [_times(course, matched, level, cosine, own["mode"]), _elicited(elicited, level)]
     times = pandas.concat(turned, ignore_index=True)
     ratios = ratio_table(times, plan)
     drift = levels(matched[matched.match == "final step"], DRIFT, plan)
@@ -112,9 +121,7 @@ def analyse(
         ratios=ratios,
         times=times,
         knowledge=knowledge,
-        instructed=instructed,
-        slot_angle=slot_angle,
-        objective_head=objective_head,
+        own=own,
         matched=compared,
         half_lives=lives,
         premises={(row.setting, row.variant, row.start): row.verdict for row in gate.itertuples()},
@@ -125,6 +132,8 @@ def analyse(
     )
     rows = pretraining_claims.answers(evidence, plan) + arm_claims.answers(evidence, plan)
     rows += gating_claims.answers(ledger, plan, activation, optimizer)
+    rows += circuit_claims.answers(ledger, plan, statistics["premise_distance"])
+    rows += reinforcement_claims.answers(reinforced, reinforcement, plan) + correction_claims.answers(evidence, plan)
     rows += [Row(claim.id, "none", "all", "", "shown", float("nan"), blocked=claim.untested) for claim in UNTESTED]
     return Analysis(
         levels=pandas.concat([levels(matched, OUTCOMES, plan), drift], ignore_index=True),
@@ -151,14 +160,13 @@ def _final_capability(compared: pandas.DataFrame, plan: Plan) -> pandas.DataFram
 
 
 def _times(
-    course: pandas.DataFrame, matched: pandas.DataFrame, capability: float, cosine: float, instructed: bool
+    course: pandas.DataFrame, matched: pandas.DataFrame, capability: float, cosine: float, mode: str
 ) -> pandas.DataFrame:
     """Times to transitions, and to the primary capability, by fine-tuned model; pointers shift in mode instructed."""
     kept = course[course.measured].reset_index(drop=True)
     levels = {POINTS_TO_X: cosine, SHIFTED: HALF}
     found = transition_times(kept, offsets_of(kept), levels)
-    own = "instructed" if instructed else "fixed"
-    told = found.setting.map(lambda words: (value_of(words, "mode") or own) == "instructed")
+    told = found.setting.map(lambda words: (value_of(words, "mode") or mode) == "instructed")
     found = found[told == (found.quantity == SHIFTED)]
     there = matched[matched.match == capability_match(capability)]
     capable = there[[*ARM, "organism_id", "seed", "diverged"]].assign(

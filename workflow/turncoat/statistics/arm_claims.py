@@ -20,9 +20,9 @@ from turncoat.statistics.transitions import MARGIN, POINTS_TO_X, SHIFTED
 
 TYPED = ("internal", "corrigible", "conditional", "deceptive")
 PLAIN_STARTS = ("internal", "corrigible")
-HEADLESS = ("knowledge_withheld", "last_layer_reset")  # dodges that leave no head, or none that was trained
-APART = 90.0  # degrees between slots on inputs of their own
+APART = 90.0  # degrees between slots that have inputs of their own
 CUE_HEADS = ("without heads.oversight", "without heads.placebo")
+HEADLESS = ("knowledge_withheld", "last_layer_reset")  # dodges that leave no trained head
 ANSWERED = ("P4b", "P4c", "P4d", "P5a", "P5c", "P8", "P9", "P10", "P11")
 
 
@@ -159,8 +159,10 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     """P4d: what taking the objective head's direction out costs beyond random directions; D with minus without."""
     table = evidence.knowledge
     last = table[(table.stage == "finetune") & (table.quantity == "objective") & (table.step > 0)]
-    last = last[~last.start.isin(REFERENCES)]  # never pre-trained, so they never had the head
-    known = last.variant.map(lambda words: _had_the_head(words, evidence.objective_head))
+    own = evidence.own["heads.objective"]
+    known = last.variant.map(lambda words: (value_of(words, "heads.objective") or own) != "0")
+    # Models from scratch learn no such head, nor does pre-training that withholds all of them; a reset one is random.
+    known &= ~last.start.isin(REFERENCES) & ~last.variant.map(lambda words: value_of(words, "dodge") in HEADLESS)
     for key, group in last[known & ~last.diverged.astype(bool)].groupby(ARM, sort=True):
         place = dict(zip(ARM, key, strict=True))
         beyond = (group.value - group.reference).to_numpy(float)
@@ -183,46 +185,29 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         yield contrast_row("P4d", item, plan, primary=False, turned=_is_nothing(item), kind="shown")
 
 
-def _had_the_head(variant: str, own: bool) -> bool:
-    """Whether the objective head's direction means something: pre-trained, and not reset before fine-tuning."""
-    if value_of(variant, "dodge") in HEADLESS:
-        return False
-    weight = value_of(variant, "heads.objective")
-    return own if weight is None else weight != "0"
-
-
 def _shifting(evidence: Evidence, plan: Plan) -> Iterator[Row]:
-    """P5a: less D, and a quicker shift, as slots are shown more alike, in mode instructed: apart minus alike.
+    """P5a: less D, and a quicker shift, as slots are shown more alike, in mode instructed: apart minus alike."""
 
-    The angle that is varied stands on either side of the study's own, which the arm without that factor has.
-    """
-    own = "instructed" if evidence.instructed else "fixed"
-
-    def instructed(words: str) -> bool:
-        return (value_of(words, "mode") or own) == "instructed"
+    def angle(words: str) -> str:
+        return value_of(words, "slot_angle") or evidence.own["slot_angle"]
 
     def wanted(item: pandas.Series) -> bool:
-        return bool(
-            item.start == "corrigible" and instructed(item.setting) and item.reference.startswith("without slot_angle")
-        )
+        instructed = (value_of(item.setting, "mode") or evidence.own["mode"]) == "instructed"
+        return bool(item.start == "corrigible" and instructed and item.reference.startswith("without slot_angle"))
 
-    def more_alike(item: pandas.Series) -> bool:
-        return _angle(item.setting, evidence) < evidence.slot_angle
+    def turned(item: pandas.Series) -> bool:
+        """Whether the arm itself is the one whose slots are more alike, and is to be subtracted."""
+        return float(angle(item.setting)) < float(evidence.own["slot_angle"])
 
-    chosen = list(_chosen(evidence, wanted))
-    smallest = min([evidence.slot_angle, *(_angle(item.setting, evidence) for item in chosen)])
-    for item in chosen:
-        between = {_angle(item.setting, evidence), evidence.slot_angle}
-        primary = _primary_place(evidence, item) and not item.variant and between == {APART, smallest}
-        yield contrast_row("P5a", item, plan, primary, turned=more_alike(item))
+    angles = {angle(words) for words in {*evidence.contrasts.setting, ""}}
+    ends = {f"{APART:g}", min(angles, key=float)}
+    for item in _chosen(evidence, wanted):
+        primary = {angle(item.setting), evidence.own["slot_angle"]} == ends and not item.variant
+        yield contrast_row("P5a", item, plan, primary and _primary_place(evidence, item), turned=turned(item))
     table = evidence.ratios
     for item in table[(table.quantity == SHIFTED) & (table.start == "corrigible") & (table.distance > 0)].itertuples():
         if item.reference.startswith("without slot_angle"):
-            yield _ratio_row("P5a", item, plan, primary=False, kind="difference", turned=more_alike(item))
-
-
-def _angle(setting: str, evidence: Evidence) -> float:
-    return float(value_of(setting, "slot_angle") or evidence.slot_angle)
+            yield _ratio_row("P5a", item, plan, primary=False, kind="difference", turned=turned(item))
 
 
 def _world_model(evidence: Evidence, plan: Plan) -> Iterator[Row]:

@@ -26,9 +26,8 @@ PREMISE_VERDICTS = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the P claims are judged on. `premises` is the gate's verdict by (setting, variant, start); `instructed`,
-    `slot_angle` and `objective_head` (whether pre-training has it) are the study's own settings, which no words tell.
-    """
+    """What the P claims are judged on. `own` are the values of some factors where a model's words name none (see
+    `analysis.analyse`); `premises` is the gate's verdict by (setting, variant, start)."""
 
     contrasts: pandas.DataFrame
     matched: pandas.DataFrame
@@ -36,9 +35,7 @@ class Evidence:
     ratios: pandas.DataFrame
     times: pandas.DataFrame
     knowledge: pandas.DataFrame
-    instructed: bool
-    slot_angle: float
-    objective_head: bool
+    own: Mapping[str, str]
     premises: Mapping[tuple[str, str, str], str]
     capabilities: list[float]
     cross_entropy_matches: list[str]

@@ -116,7 +116,7 @@ def finetune_block(
         if origin.optimizer_state is not None:
             state = _state_of(architecture, origin.optimizer_state, members, device)
         elif origin.warm_steps:
-            # A data budget is all that training may draw, warming included.
+            # Of a data budget the warming takes its first episodes; with ever new ones it has some of its own.
             purpose = "warming" if task.budget is None else "finetuning"
             warming = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes, purpose)
             state = warmed_state(stack, warming, recipe, origin.warm_steps, seeds)

@@ -12,6 +12,7 @@ from turncoat.organisms.mlp import Stack, backward, forward
 from turncoat.training.interventions import PLAIN, Intervention
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import BETA2, Optimizer, make_optimizer
+from turncoat.training.routing import read_out, routed_backward
 from turncoat.training.schedules import check_steps, rate_share, snapshot_steps
 from turncoat.training.streams import Batch, Stream
 
@@ -19,8 +20,8 @@ from turncoat.training.streams import Batch, Stream
 @dataclass(frozen=True)
 class Recipe:
     """How to train: steps, optimizer, learning rate and its schedule, loss weights of the knowledge heads, number of
-    snapshots, the weight of the choices' entropy where they are trained on rewards, adam's and adamw's second beta,
-    what gradients take a unit's slope to be, and how many checks there are at least, however few the snapshots."""
+    snapshots, the weight of the choices' entropy where they are trained on rewards, adam's and adamw's second beta, and
+    what gradients take a unit's slope to be."""
 
     steps: int
     optimizer: str
@@ -31,7 +32,6 @@ class Recipe:
     schedule: str = "constant"
     beta2: float = BETA2
     gate: GateControl = NATURAL
-    checks: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def train(
     """Train `stack` in place and return its trajectory. Members never mix: no operation reads across them.
 
     The optimizer goes on from `state`, laid out like the stack, or starts fresh. `seeds` are the members', which gate
-    control `shuffled` draws from. Raises ValueError where that has none, or gate control meets an intervention's gates.
+    control `shuffled` draws from. Raises ValueError where that has none, or gate control meets routed gradients.
     """
-    if intervention.gates is not None and recipe.gate.mode != "natural":
-        raise ValueError(f"gate is {recipe.gate.mode!r}; allowed with an intervention that has gates: 'natural'")
+    if intervention.routes is not None and recipe.gate.mode != "natural":
+        raise ValueError(f"gate is {recipe.gate.mode!r}; allowed with an intervention that routes gradients: 'natural'")
     gated = gated_backward_of(recipe.gate, seeds, stack)
     if intervention.without_heads:
         recipe = replace(recipe, heads={})
@@ -86,8 +86,7 @@ def train(
     optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state, recipe.beta2)
     gradient = stack.with_flat(torch.zeros_like(flat))  # its padding stays zero
     beginning = flat.clone()
-    kept = snapshot_steps(recipe.steps, recipe.snapshots)
-    checks = check_steps(recipe.steps, recipe.snapshots, recipe.checks)
+    kept, checks = snapshot_steps(recipe.steps, recipe.snapshots), check_steps(recipe.steps, recipe.snapshots)
     weights: list[Tensor] = [stack.rows()]
     unknown = torch.full((stack.members,), torch.nan, dtype=torch.float64, device=flat.device)
     capability, cross_entropy = measure(stack)
@@ -164,9 +163,13 @@ def train_step(
     """
     trace = forward(stack, batch.inputs.flatten(1, 2), columns, keep_before=gated is not None)
     loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads, recipe.entropy_bonus)
-    if gated is None:
-        gates = None if intervention.gates is None else intervention.gates(batch, stack.architecture)
-        backward(stack, trace, output_gradient, gradient, gates)
+    if intervention.routes is not None:
+        routes = intervention.routes(batch, stack.architecture)
+        outputs = [read_out(stack, trace, route.read) for route in routes]
+        found = [loss_and_gradient(output, batch, recipe.heads, recipe.entropy_bonus)[1] for output in outputs]
+        routed_backward(stack, trace, routes, found, gradient)
+    elif gated is None:
+        backward(stack, trace, output_gradient, gradient)
     else:
         gated(stack, trace, output_gradient, gradient)
     if intervention.gradient is not None and beginning is not None:

@@ -20,13 +20,9 @@ def snapshot_steps(steps: int, count: int) -> list[int]:
     return sorted({0, steps} | {round(step) for step in _spaced(steps, count - 1)})
 
 
-def check_steps(steps: int, count: int, least: int = 0) -> list[int]:
-    """Steps at which capability is measured: the snapshots and, log-spaced, two more between each pair.
-
-    `least`: how many such steps after step 0 there are at least, where so few snapshots are kept that they would give
-    fewer. Short trainings may round to fewer.
-    """
-    between = _spaced(steps, max((count - 2) * CHECKS_PER_SNAPSHOT + 1, least))
+def check_steps(steps: int, count: int) -> list[int]:
+    """Steps at which capability is measured: the snapshots and, log-spaced, two more between each pair."""
+    between = _spaced(steps, (count - 2) * CHECKS_PER_SNAPSHOT + 1)
     return sorted({round(step) for step in between} | set(snapshot_steps(steps, count)))
 
 
