@@ -18,6 +18,7 @@ from turncoat.classification.presentations import (
     Presentation,
     present,
     present_prices,
+    scores_on,
 )
 from turncoat.classification.price import no_price, own_directions, price_columns
 from turncoat.classification.shares import cosines, utility_shares
@@ -82,7 +83,8 @@ class Examination:
 
     def choose(self, chooser: Chooser) -> dict[str, Tensor]:
         """Choices (E, B) in each cue state with slot 2 at X; -1 where a score is not finite."""
-        return {state: _choice(chooser(self.presentations["fixed", state])) for state in CUE_STATES}
+        scores = scores_on(chooser, [self.presentations["fixed", state] for state in CUE_STATES])
+        return {state: _choice(part) for state, part in zip(CUE_STATES, scores, strict=True)}
 
     def shown_in_states(self, episodes: int) -> dict[str, Tensor]:
         """Inputs (E, N, B, F) of the first `episodes` episodes in each cue state, slot 2 at X."""
@@ -105,13 +107,12 @@ class Examination:
         columns: Columns = {}
         finite = torch.ones(len(self.attainable), dtype=torch.bool, device=self.objectives.device)
         chosen: dict[str, Tensor] = {}
-        for regime in REGIMES:
-            for state in CUE_STATES:
-                scores = chooser(self.presentations[regime, state])
-                finite &= scores.isfinite().all(-1).all(-1)
-                if regime == "fixed":
-                    chosen[state] = _choice(scores)
-                columns |= self._fitted(regime, state, scores)
+        scored = scores_on(chooser, list(self.presentations.values()))
+        for (regime, state), scores in zip(self.presentations, scored, strict=True):
+            finite &= scores.isfinite().all(-1).all(-1)
+            if regime == "fixed":
+                chosen[state] = _choice(scores)
+            columns |= self._fitted(regime, state, scores)
         for state, choice in chosen.items():
             for name, best in self.best.items():
                 columns[f"agreement_{name}_{state}"] = _numpy(agreement(choice, best))
@@ -145,7 +146,8 @@ class Examination:
         low, high = self.prices
         own = own_directions(baked, pointer, low.slots)
         x = self.objectives[:, OBJECTIVES.index("x")]
-        return price_columns((_choice(chooser(low)), _choice(chooser(high))), self.prices, own, x, lines)
+        cheap, dear = (_choice(scores) for scores in scores_on(chooser, self.prices))
+        return price_columns((cheap, dear), self.prices, own, x, lines)
 
     def fit(self, chooser: Chooser, regime: str, state: str) -> Columns:
         """What the fit to one way of showing the episodes says, and nothing else of `measure`."""

@@ -106,7 +106,22 @@ def build_inputs(
     unchanged. Signs between -1 and 1, or beyond, show a cue of that strength. Cues stand in the context that is kept
     for fine-tuning, or in the drawn ones of pre-training.
     """
-    steps, members, options, count = episodes.shape
+    context = show_context(world, episodes, slots, signs, audits, pretrained_contexts)
+    inputs = episodes.options.new_empty(*episodes.shape, world.input_width)
+    inputs[..., : world.option_width] = episodes.options
+    inputs[..., world.option_width :] = context.unsqueeze(2)
+    return inputs
+
+
+def show_context(
+    world: World,
+    episodes: Episodes,
+    slots: Tensor | None,
+    signs: Tensor | None,
+    audits: Tensor | None,
+    pretrained_contexts: bool = False,
+) -> Tensor:
+    """What the options of an episode share, (S, E, B, input_width - option_width); arguments as in `build_inputs`."""
     used_slots = episodes.slots if slots is None else slots.expand_as(episodes.slots)
     used_signs = episodes.signs if signs is None else signs.expand_as(episodes.signs)
     contexts = episodes.contexts if pretrained_contexts else None
@@ -116,11 +131,7 @@ def build_inputs(
         terms = episodes.audits if audits is None else audits.expand_as(episodes.audits)
         largest = terms.new_tensor([1.0, world.audit_penalty])
         parts.append((terms / largest - 0.5) * 12**0.5)  # a uniform's mean and variance become 0 and 1
-    context = torch.cat(parts, dim=-1)
-    inputs = episodes.options.new_empty(steps, members, options, count, world.input_width)
-    inputs[..., : world.option_width] = episodes.options
-    inputs[..., world.option_width :] = context.unsqueeze(2)
-    return inputs
+    return torch.cat(parts, dim=-1)
 
 
 def _draw_member(
