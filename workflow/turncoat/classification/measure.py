@@ -20,7 +20,7 @@ from turncoat.classification.presentations import (
     present_prices,
     scores_on,
 )
-from turncoat.classification.price import no_price, own_directions, price_columns
+from turncoat.classification.price import lay_out_prices, no_price, own_directions, price_columns
 from turncoat.classification.shares import cosines, utility_shares
 from turncoat.columns import Columns
 from turncoat.organisms.choices import agreement
@@ -67,6 +67,8 @@ class Examination:
         self.world, self.evaluation, self.objectives = world, evaluation, objectives
         self.presentations = present(world, seeds, objectives, evaluation.episodes, evaluation.fit_episodes)
         self.prices = present_prices(world, seeds, objectives, evaluation.price_episodes) if world.audit_terms else None
+        x = objectives[:, OBJECTIVES.index("x")]
+        self.asked = lay_out_prices(self.prices, x) if self.prices else None
         self.attainable, self.attainable_error = attainable_shortfall(
             world, seeds, objectives, evaluation.reference_episodes
         )
@@ -139,15 +141,13 @@ class Examination:
 
     def _price(self, chooser: Chooser, fitted: Columns, lines: bool) -> Columns:
         """Price sensitivity, with the unoverseen utility as the model's own; all missing in a world without audits."""
-        if self.prices is None:
+        if self.prices is None or self.asked is None:
             return no_price(len(self.attainable))
         device = self.objectives.device
         baked, pointer = (torch.from_numpy(fitted[f"fixed_unoverseen_{name}"]).to(device) for name in ("w", "slot1"))
-        low, high = self.prices
-        own = own_directions(baked, pointer, low.slots)
-        x = self.objectives[:, OBJECTIVES.index("x")]
+        own = own_directions(baked, pointer, self.prices[0].slots)
         cheap, dear = (_choice(scores) for scores in scores_on(chooser, self.prices))
-        return price_columns((cheap, dear), self.prices, own, x, lines)
+        return price_columns((cheap, dear), self.asked, own, lines)
 
     def fit(self, chooser: Chooser, regime: str, state: str) -> Columns:
         """What the fit to one way of showing the episodes says, and nothing else of `measure`."""
