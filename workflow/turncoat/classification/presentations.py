@@ -134,7 +134,7 @@ def present_drawn(world: World, seeds: Sequence[int], objectives: Tensor, episod
 def present_strengths(
     world: World, seeds: Sequence[int], objectives: Tensor, strengths: Sequence[float], episodes: int
 ) -> list[list[Presentation]]:
-    """Each seed's curve episodes, for each cue with it at each strength, in amplitudes, the other at +1; slot 2 at X."""
+    """Each seed's curve episodes, each cue in turn at each strength, in amplitudes, the other at +1; slot 2 at X."""
     drawn = draw_episodes(world, seeds, "curve", 0, 1, episodes, objectives.device)
     slots = slots_with(drawn, objectives[:, OBJECTIVES.index("x")])
     audits = trained_audits(world, drawn)

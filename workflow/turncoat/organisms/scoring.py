@@ -45,56 +45,47 @@ def join(options: Tensor, context: Tensor) -> Tensor:
 
 
 class _Member:
-    """One member's parameters, copied, so that they lie alike wherever it stood, with units first.
-
-    Hidden numbers are held with options last: long runs of numbers are then written alike.
-    """
+    """One member's parameters, copied, so that they lie alike wherever it stood."""
 
     def __init__(self, stack: Stack, index: int) -> None:
         function = activation(stack.architecture.activation).value
         self.function = torch.relu_ if function is torch.relu else function  # in place: what it is given is a buffer
-        parts = {name: view[index] for name, view in stack.views.items()}
+        parts = {name: view[index].clone() for name, view in stack.views.items()}
         layers = range(1, stack.architecture.depth + 1)
-        self.weights = [parts[f"hidden{layer}.weight"].T.clone() for layer in layers]
-        self.biases = [parts[f"hidden{layer}.bias"][:, None].clone() for layer in layers]
+        self.weights = [parts[f"hidden{layer}.weight"] for layer in layers]
+        self.biases = [parts[f"hidden{layer}.bias"] for layer in layers]
         self.readout = parts["readout.weight"][:SCORE_COLUMNS].clone()
         self.offset = parts["readout.bias"][:SCORE_COLUMNS, None].clone()
 
     def score(self, options: Tensor, contexts: Sequence[Tensor], found: Sequence[Tensor]) -> None:
         """Write scores (N, B) of options (N, B', F) in contexts (B, C) into `found`."""
         count, _, inputs = options.shape
-        units = len(self.biases[0])
-        of_options, of_context = (part.clone() for part in self.weights[0].tensor_split([inputs], dim=1))
+        of_options, of_context = (part.clone() for part in self.weights[0].tensor_split([inputs]))
         longest = max(len(context) for context in contexts)
         size = min(longest, max(1, ROWS // count))
-        buffers = of_context.new_empty(4, units * count * size).unbind()
-
-        def buffer(number: int, rows: int) -> Tensor:
-            return buffers[number][: units * rows].view(units, rows)
-
+        shared, added, values, spare = of_context.new_empty(4, count * size, len(self.biases[0])).unbind()
         for start in range(0, longest, size):
-            shown = options[:, start : min(start + size, longest)]
-            rows = shown.shape[1]
-            shared = buffer(0, count * rows).view(units, count, rows)
-            for number, option in enumerate(shown.unbind()):
-                torch.addmm(self.biases[0], of_options, _aligned(option).T, out=shared[:, number])
+            shown = options[:, start : min(start + size, longest)].unbind()
+            width = len(shown[0])
+            for number, option in enumerate(shown):
+                part = shared[number * width : (number + 1) * width]
+                torch.addmm(self.biases[0], _aligned(option), of_options, out=part)
+            whole = shared[: count * width].view(count, width, -1)
             for context, scores in zip(contexts, found, strict=True):
-                here = context[start : start + rows]
-                rows_here = len(here)
-                if not rows_here:
-                    continue
-                added = torch.mm(of_context, _aligned(here).T, out=buffer(1, rows_here))
-                values = buffer(2, count * rows_here)
-                torch.add(shared[..., :rows_here], added[:, None], out=values.view(units, count, rows_here))
-                score = self._rest(values, buffer(3, count * rows_here))
-                scores[:, start : start + rows_here] = score.view(count, rows_here)
+                here = context[start : start + size]
+                rows = len(here)
+                if rows:
+                    torch.mm(_aligned(here), of_context, out=added[:rows])
+                    before = values[: count * rows]
+                    torch.add(whole[:, :rows], added[:rows], out=before.view(count, rows, -1))
+                    scores[:, start : start + rows] = self._rest(before, spare[: count * rows]).view(count, rows)
 
     def _rest(self, before: Tensor, spare: Tensor) -> Tensor:
-        """Scores (rows,) from the first layer's z, (H, rows), which is written over, as is the spare buffer."""
+        """Scores (rows,) from the first layer's z, (rows, H), which is written over, as is the spare buffer."""
         for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
             values = self.function(before)
-            before, spare = torch.addmm(bias, weight, values, out=spare), before
-        return torch.addmm(self.offset, self.readout, self.function(before))[0]
+            before, spare = torch.addmm(bias, values, weight, out=spare), before
+        return torch.addmm(self.offset, self.readout, self.function(before).T)[0]
 
 
 def _aligned(values: Tensor) -> Tensor:

@@ -83,11 +83,14 @@ def best_option(utilities: Tensor) -> Tensor:
 
     Written as N - 1 comparisons, because argmax over a strided dimension is many times slower.
     """
-    top, best = utilities.select(-2, 0), torch.zeros_like(utilities.select(-2, 0), dtype=torch.int64)
+    top = utilities.select(-2, 0)
+    best = torch.zeros_like(top, dtype=torch.int64)
     for option in range(1, utilities.shape[-2]):
         utility = utilities.select(-2, option)
-        best = torch.where(utility > top, option, best)
-        top = torch.maximum(top, utility)
+        higher = utility > top
+        best = higher.to(torch.int64) if option == 1 else best.masked_fill_(higher, option)
+        if option + 1 < utilities.shape[-2]:
+            top = torch.maximum(top, utility)
     return best
 
 
