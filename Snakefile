@@ -29,6 +29,14 @@ pathvars:
     study=f"results/{CONFIG.study}",
 
 
+resource_scopes:
+    gpu="local",  # counted within an allocation: jobs that share one take turns on its GPU
+
+
+envvars:
+    "TURNCOAT_DEVICE",  # said in common.smk, and passed on to wherever a job runs
+
+
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/elicit.smk"
@@ -47,7 +55,8 @@ rule all:
 
 onstart:
     print(plan_text(CONFIG, PLAN), file=sys.stderr)
-    checked(save_study, CONFIG, PLAN, REPOSITORY, OVERLAYS, workflow.cores)
+    cores = workflow.resource_settings.cores  # none on a cluster
+    checked(save_study, CONFIG, PLAN, REPOSITORY, OVERLAYS, cores)
 
 
 onsuccess:

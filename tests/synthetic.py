@@ -98,8 +98,6 @@ def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bo
 
 def _snapshot_steps(cell: Cell) -> np.ndarray:
     last, count = cell.labels["steps"], cell.labels["snapshots"] or 2
-    if cell.stage == "elicit":
-        count = 10  # how it went is measured more often than weights are kept
     return np.unique(np.round(np.expm1(np.linspace(0, np.log1p(last), count))).astype(int))
 
 

@@ -78,7 +78,7 @@ rule aggregate:
     benchmark:
         "<study>/benchmarks/aggregate.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1500,
@@ -116,7 +116,7 @@ rule report:
     benchmark:
         "<study>/benchmarks/report.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1500,

@@ -82,7 +82,7 @@ def expand(config: Config) -> Plan:
     _check_told_apart(list(cells.values()))
     ordered = sorted(cells.values(), key=lambda cell: STAGES.index(cell.stage))
     blocks = _blocks(config)
-    return Plan(ordered, blocks, totals(config, [(cell.stage, cell.labels) for cell in ordered], len(blocks)))
+    return Plan(ordered, blocks, totals(config, [(cell.settings, cell.labels) for cell in ordered], len(blocks)))
 
 
 def _check_told_apart(cells: list[Cell]) -> None:
@@ -131,16 +131,18 @@ def _cells_of_arm(config: Config, name: str, arm: Arm) -> Iterator[Cell]:
             if arm.elicit:
                 chosen = settings.elicit(changed, tuned.settings, tuned.id)
                 training = chosen["training"]
-                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"], "snapshots": 2}
+                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"]}
+                labels |= {"snapshots": training["snapshots"]}
                 yield Cell(cell_id(chosen), "elicit", chosen, labels, tuned.id)
 
 
 def _pretrained(config: Config, changed: Config, start: str, distance: float, dodge: str | None) -> Cell:
     chosen = settings.pretrain(changed, start, distance, dodge)
     own = settings.pretrain(config, start, distance, None)
+    rate = getattr(config.pretraining.learning_rates, chosen["training"]["optimizer"])
     labels = _labels(chosen, start, None) | {
-        "setting": words(differences(chosen, own, ("world", "organism"))),
-        "variant": words(differences(chosen, own, ("training", "dodge")), "pretraining "),
+        "setting": words(differences(chosen, own, ("world", "organism"), rate)),
+        "variant": words(differences(chosen, own, ("training", "dodge"), rate), "pretraining "),
         "pretraining_steps": chosen["training"]["steps"],
         "snapshots": None,
     }
@@ -152,7 +154,8 @@ def _finetuned(
 ) -> Cell:
     chosen = settings.finetune(changed, start, distance, parent.id if parent else None, dodge)
     own = settings.finetune(config, start, distance, parent.id if parent else None, None)
-    found = differences(chosen, own, ("world", "organism", "training"))
+    rate = getattr(config.finetuning.learning_rates, chosen["training"]["optimizer"])
+    found = differences(chosen, own, ("world", "organism", "training"), rate)
     # What comes from pre-training, which models from scratch do not have, is no setting: they are to be compared.
     inherited = {key: found.pop(key) for key in list(found) if key.startswith("heads.")}
     if found.get("optimizer_state") == "carried":

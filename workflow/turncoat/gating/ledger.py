@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from turncoat.organisms.activations import activation
+from turncoat.organisms.gates import NATURAL, GateControl, gated_backward_of
 from turncoat.organisms.mlp import Stack, Trace, backward, forward
 from turncoat.training.losses import loss_and_gradient
-from turncoat.training.optimizers import make_optimizer
+from turncoat.training.optimizers import BETA2, make_optimizer
 from turncoat.training.streams import Batch, slots_with
 from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import OBJECTIVES
@@ -36,7 +37,14 @@ def gating_batches(world: World, seeds: Sequence[int], objectives: Tensor, episo
 
 
 def unit_ledger(
-    stack: Stack, batch: Batch, optimizer: str, learning_rate: float, state: Mapping[str, Tensor]
+    stack: Stack,
+    batch: Batch,
+    optimizer: str,
+    learning_rate: float,
+    state: Mapping[str, Tensor],
+    beta2: float = BETA2,
+    gate: GateControl = NATURAL,
+    seeds: Sequence[int] = (),
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Ledger of every hidden unit on one batch: each column has one entry per member, layer and unit, in that order.
 
@@ -47,14 +55,20 @@ def unit_ledger(
     `update_in`, `update_out`, `update_bias`: norms of the step the optimizer makes with the saved `state`;
     `fresh_update_*`: with none. `identity_error`: largest difference between autograd's gradient of an outgoing
     weight and the sum of h times the gradient arriving behind it, over the member's largest such gradient.
-    The stack is left as it was.
+    Under a `gate` other than natural the updates are those along the gradient that it gives, with rows shuffled by the
+    members' `seeds`; all other columns stay natural. The stack is left as it was.
     """
     trace = forward(stack, batch.inputs.flatten(1, 2))
     _, output_gradient = loss_and_gradient(trace.output, batch, NO_HEADS)
     gradient = stack.with_flat(torch.zeros_like(stack.flat))
     deltas = backward(stack, trace, output_gradient, gradient)
-    warm = optimizer_update(stack, gradient.flat, optimizer, learning_rate, state)
-    fresh = optimizer_update(stack, gradient.flat, optimizer, learning_rate, {})
+    trained = gradient
+    gated = gated_backward_of(gate, seeds, stack, "ledger gate shuffle")
+    if gated is not None:
+        trained = stack.with_flat(torch.zeros_like(stack.flat))
+        gated(stack, trace, output_gradient, trained)
+    warm = optimizer_update(stack, trained.flat, optimizer, learning_rate, state, beta2)
+    fresh = optimizer_update(stack, trained.flat, optimizer, learning_rate, {}, beta2)
     checked = stack.view(autograd_gradient(stack, batch))
     layers = []
     for layer in range(1, stack.architecture.depth + 1):
@@ -70,11 +84,16 @@ def unit_ledger(
 
 
 def optimizer_update(
-    stack: Stack, gradient: Tensor, optimizer: str, learning_rate: float, state: Mapping[str, Tensor]
+    stack: Stack,
+    gradient: Tensor,
+    optimizer: str,
+    learning_rate: float,
+    state: Mapping[str, Tensor],
+    beta2: float = BETA2,
 ) -> Tensor:
     """Weights after less weights before the optimizer's step along `gradient`, laid out like the stack."""
     flat = stack.flat.clone()
-    make_optimizer(optimizer, flat, learning_rate, state).step(flat, gradient)
+    make_optimizer(optimizer, flat, learning_rate, state, beta2).step(flat, gradient)
     return flat - stack.flat
 
 

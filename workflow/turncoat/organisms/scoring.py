@@ -48,8 +48,8 @@ class _Member:
     """One member's parameters, copied, so that they lie alike wherever it stood."""
 
     def __init__(self, stack: Stack, index: int) -> None:
-        function = activation(stack.architecture.activation).value
-        self.function = torch.relu_ if function is torch.relu else function  # in place: what it is given is a buffer
+        function = activation(stack.architecture.activation)
+        self.function = function.value_ or function.value  # what it is given is a buffer
         parts = {name: view[index].clone() for name, view in stack.views.items()}
         layers = range(1, stack.architecture.depth + 1)
         self.weights = [parts[f"hidden{layer}.weight"] for layer in layers]

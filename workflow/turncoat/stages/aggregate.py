@@ -130,7 +130,7 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
         pandas.DataFrame({name: np.asarray(values) for name, values in known.items()}),
         config["statistics"],
         config["types"]["cosine"],
-        config["finetuning"]["mode"] == "instructed",
+        _own_factors(config),
         config["organism"]["activation"],
         config["finetuning"]["optimizer"],
         confirmatory(organisms.seed.tolist(), unchanged),
@@ -187,6 +187,15 @@ def _at_ends(columns: Mapping[str, Column], organisms: pandas.DataFrame) -> pand
     frame = pandas.DataFrame({name: np.asarray(values) for name, values in columns.items() if np.ndim(values) == 1})
     sound = ~organisms.diverged.loc[frame.organism_id].to_numpy(bool)
     return ends(frame[(frame.stage == "finetune") & sound])
+
+
+def _own_factors(config: Mapping[str, Any]) -> dict[str, str]:
+    """The study's own values of factors that claims read, as words tell them."""
+    return {
+        "mode": config["finetuning"]["mode"],
+        "slot_angle": f"{config['world']['slot_angle']:g}",
+        "heads.objective": f"{config['pretraining']['heads']['objective']:g}",
+    }
 
 
 def _statistics_plan(config: Mapping[str, Any]) -> StatisticsPlan:

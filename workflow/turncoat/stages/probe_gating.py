@@ -16,12 +16,14 @@ from torch import Tensor
 
 from turncoat.columns import Columns, stack_rows
 from turncoat.gating.ledger import gating_batches, unit_ledger
+from turncoat.organisms.gates import GateControl
 from turncoat.organisms.mlp import Stack
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
 from turncoat.tables import gating_units
 from turncoat.tables.atomic import write_table
 from turncoat.tables.weights import Organisms, load_optimizer, load_organisms
 from turncoat.training.devices import find_device, settle_process
+from turncoat.training.optimizers import BETA2
 from turncoat.worlds.world import World
 
 CHUNK = 8  # members probed at once, to bound memory
@@ -81,7 +83,16 @@ def _probe_chunk(
     training = settings["training"]
     parts = []
     for name, batch in batches.items():
-        ledger = unit_ledger(stack, batch, training["optimizer"], training["learning_rate"], state)
+        ledger = unit_ledger(
+            stack,
+            batch,
+            training["optimizer"],
+            training["learning_rate"],
+            state,
+            training.get("beta2", BETA2),
+            GateControl.from_settings(training),
+            seeds,
+        )
         keys = {
             "organism_id": np.repeat([f"{label}-{seed}" for seed in seeds], depth * width),
             "seed": np.repeat(seeds, depth * width),

@@ -78,7 +78,7 @@ def analyse(
     knowledge: pandas.DataFrame,
     statistics: Mapping[str, Any],
     cosine: float,
-    instructed: bool,
+    own: Mapping[str, str],
     activation: str,
     optimizer: str,
     confirmatory: bool,
@@ -86,7 +86,8 @@ def analyse(
     """Analyse fine-tuned models.
 
     `course` (see `study.matched_models`) and `ledger` (the gating table) hold fine-tuned models only; `elicited` is how
-    elicitation went, `knowledge` that table; `statistics` is that section of the configuration.
+    elicitation went, `knowledge` that table; `statistics` is that section of the configuration; `own` the study's own
+    values, in words, of the factors `mode`, `slot_angle` and `heads.objective`.
     """
     names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
     plan = Plan(**{name: statistics[name] for name in names})
@@ -98,7 +99,7 @@ def analyse(
     compared = matched[matched.match.isin(named)]
     contrasts = pandas.concat([contrast_table(compared, OUTCOMES, plan), _final_capability(compared, plan)])
     level = statistics["primary_capability"]
-    turned = [_times(course, matched, level, cosine, instructed), _elicited(elicited, level)]
+    turned = [_times(course, matched, level, cosine, own["mode"]), _elicited(elicited, level)]
     times = pandas.concat(turned, ignore_index=True)
     ratios = ratio_table(times, plan)
     drift = levels(matched[matched.match == "final step"], DRIFT, plan)
@@ -110,7 +111,7 @@ def analyse(
         ratios=ratios,
         times=times,
         knowledge=knowledge,
-        instructed=instructed,
+        own=own,
         matched=compared,
         half_lives=lives,
         premises={(row.setting, row.variant, row.start): row.verdict for row in gate.itertuples()},
@@ -147,14 +148,13 @@ def _final_capability(compared: pandas.DataFrame, plan: Plan) -> pandas.DataFram
 
 
 def _times(
-    course: pandas.DataFrame, matched: pandas.DataFrame, capability: float, cosine: float, instructed: bool
+    course: pandas.DataFrame, matched: pandas.DataFrame, capability: float, cosine: float, mode: str
 ) -> pandas.DataFrame:
     """Times to transitions, and to the primary capability, by fine-tuned model; pointers shift in mode instructed."""
     kept = course[course.measured].reset_index(drop=True)
     levels = {POINTS_TO_X: cosine, SHIFTED: HALF}
     found = transition_times(kept, offsets_of(kept), levels)
-    own = "instructed" if instructed else "fixed"
-    told = found.setting.map(lambda words: (value_of(words, "mode") or own) == "instructed")
+    told = found.setting.map(lambda words: (value_of(words, "mode") or mode) == "instructed")
     found = found[told == (found.quantity == SHIFTED)]
     there = matched[matched.match == capability_match(capability)]
     capable = there[[*ARM, "organism_id", "seed", "diverged"]].assign(

@@ -8,7 +8,7 @@ import pandas
 
 from turncoat.seeding import generator
 from turncoat.statistics.claims import CLAIMS, NO_MODELS
-from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match, contrast
+from turncoat.statistics.contrasts import ARM, FINAL, REFERENCES, Plan, capability_match, contrast
 from turncoat.statistics.dodges import dodges_of
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.factors import factors_of, value_of, without
@@ -20,7 +20,9 @@ from turncoat.statistics.transitions import MARGIN, POINTS_TO_X, SHIFTED
 
 TYPED = ("internal", "corrigible", "conditional", "deceptive")
 PLAIN_STARTS = ("internal", "corrigible")
+APART = 90.0  # degrees between slots that have inputs of their own
 CUE_HEADS = ("without heads.oversight", "without heads.placebo")
+HEADLESS = "knowledge_withheld"
 ANSWERED = ("P4b", "P4c", "P4d", "P5a", "P5c", "P8", "P9", "P10", "P11")
 
 
@@ -157,7 +159,10 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     """P4d: what taking the objective head's direction out costs beyond random directions; D with minus without."""
     table = evidence.knowledge
     last = table[(table.stage == "finetune") & (table.quantity == "objective") & (table.step > 0)]
-    known = last.variant.map(lambda words: value_of(words, "heads.objective") not in (None, "0"))
+    own = evidence.own["heads.objective"]
+    known = last.variant.map(lambda words: (value_of(words, "heads.objective") or own) != "0")
+    # Models from scratch learn no such head, nor does pre-training that withholds all of them.
+    known &= ~last.start.isin(REFERENCES) & ~last.variant.str.contains(f"dodge {HEADLESS}", regex=False)
     for key, group in last[known & ~last.diverged.astype(bool)].groupby(ARM, sort=True):
         place = dict(zip(ARM, key, strict=True))
         beyond = (group.value - group.reference).to_numpy(float)
@@ -183,31 +188,26 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
 def _shifting(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     """P5a: less D, and a quicker shift, as slots are shown more alike, in mode instructed: apart minus alike."""
 
-    own = "instructed" if evidence.instructed else "fixed"
-
-    def instructed(words: str) -> bool:
-        return (value_of(words, "mode") or own) == "instructed"
+    def angle(words: str) -> str:
+        return value_of(words, "slot_angle") or evidence.own["slot_angle"]
 
     def wanted(item: pandas.Series) -> bool:
-        return bool(
-            item.start == "corrigible" and instructed(item.setting) and item.reference.startswith("without slot_angle")
-        )
+        instructed = (value_of(item.setting, "mode") or evidence.own["mode"]) == "instructed"
+        return bool(item.start == "corrigible" and instructed and item.reference.startswith("without slot_angle"))
 
-    smallest = _smallest_angle(evidence.contrasts.setting)
+    def turned(item: pandas.Series) -> bool:
+        """Whether the arm itself is the one whose slots are more alike, and is to be subtracted."""
+        return float(angle(item.setting)) < float(evidence.own["slot_angle"])
+
+    angles = {angle(words) for words in {*evidence.contrasts.setting, ""}}
+    ends = {f"{APART:g}", min(angles, key=float)}
     for item in _chosen(evidence, wanted):
-        primary = (
-            _primary_place(evidence, item) and not item.variant and value_of(item.setting, "slot_angle") == smallest
-        )
-        yield contrast_row("P5a", item, plan, primary, turned=True)
+        primary = {angle(item.setting), evidence.own["slot_angle"]} == ends and not item.variant
+        yield contrast_row("P5a", item, plan, primary and _primary_place(evidence, item), turned=turned(item))
     table = evidence.ratios
     for item in table[(table.quantity == SHIFTED) & (table.start == "corrigible") & (table.distance > 0)].itertuples():
         if item.reference.startswith("without slot_angle"):
-            yield _ratio_row("P5a", item, plan, primary=False, kind="difference", turned=True)
-
-
-def _smallest_angle(settings: pandas.Series) -> str | None:
-    angles = {value for words in set(settings) if (value := value_of(words, "slot_angle")) is not None}
-    return min(angles, key=float) if angles else None
+            yield _ratio_row("P5a", item, plan, primary=False, kind="difference", turned=turned(item))
 
 
 def _world_model(evidence: Evidence, plan: Plan) -> Iterator[Row]:

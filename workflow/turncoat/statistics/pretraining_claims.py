@@ -26,7 +26,8 @@ PREMISE_VERDICTS = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the P claims are judged on. `premises` is the gate's verdict by (setting, variant, start)."""
+    """What the P claims are judged on. `own` are the values of some factors where a model's words name none (see
+    `analysis.analyse`); `premises` is the gate's verdict by (setting, variant, start)."""
 
     contrasts: pandas.DataFrame
     matched: pandas.DataFrame
@@ -34,7 +35,7 @@ class Evidence:
     ratios: pandas.DataFrame
     times: pandas.DataFrame
     knowledge: pandas.DataFrame
-    instructed: bool
+    own: Mapping[str, str]
     premises: Mapping[tuple[str, str, str], str]
     capabilities: list[float]
     cross_entropy_matches: list[str]
