@@ -83,7 +83,7 @@ class Seeds(Section):
     """Which independent models each cell trains; a seed draws objectives, initial weights and episodes."""
 
     first: int = setting(
-        2000, "first seed; below 1000 is exploratory, from 1000 on confirmatory", "seed", ge=0, le=2**31 - 1
+        7000, "first seed; below 1000 is exploratory, from 1000 on confirmatory", "seed", ge=0, le=2**31 - 1
     )
     count: int = setting(
         48, "models per cell; raising it by whole blocks trains the new blocks only", "models", ge=1, le=1_000_000
@@ -342,6 +342,9 @@ class Arm(Section):
         None, "ways of training that might keep deception out, each trained apart; null trains plainly", min_length=1
     )
     elicit: bool = setting(False, "whether fine-tuned models are then brought back to M on unoverseen episodes")
+    reinforce: bool = setting(
+        False, "whether fine-tuned models are then trained where X and M want the same option; see reinforcement"
+    )
     steps: Steps | None = setting(None, "steps of fine-tuning; null takes finetuning.steps", "steps")
     snapshots: Annotated[int, Field(ge=2, le=200)] | None = setting(
         None, "snapshots of fine-tuning; null takes finetuning.snapshots", "snapshots"
