@@ -78,6 +78,10 @@ BAD = {
         "evaluation: {episodes: 64}",
         "evaluation.fit_episodes = 512: allowed: at most episodes = 64",
     ),
+    "too few episodes to fit a unit's content to": (
+        "gating: {episodes: 9}\nworld: {attributes: 8, options: 3}",
+        "gating.episodes = 9: allowed with 8 attributes and 3 options: at least 10",
+    ),
     "a distance too small to scale by": (
         "arms: {main: {starts: [scratch], distances: [4]}}",
         "4 degrees: allowed: 0 (X is Y), or 10 to 180",

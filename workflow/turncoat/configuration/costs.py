@@ -13,13 +13,13 @@ MICROSECONDS_PER_STEP = 50.0  # drawing and assembling the episodes, whatever th
 MICROSECONDS_PER_WEIGHT_ROW = 190.0 / (5527 * 256)
 SECONDS_PER_JOB = 2.6
 SECONDS_PER_CLASSIFIED_SNAPSHOT = 0.012
-SECONDS_PER_LEDGER = 0.02
+SECONDS_PER_LEDGER = 0.035  # both snapshots
 SECONDS_PER_PLANTED_SEED = 1.0  # one case of every kind, told apart at every angle, and every known quantity
 SECONDS_PER_PROBED_MODEL = 0.02  # read by the defection probe
 SECONDS_TO_AGGREGATE = 15.0
 BYTES_PER_WEIGHT = 4
 BYTES_PER_CLASSIFIED_SNAPSHOT = 1700
-BYTES_PER_LEDGER_UNIT = 90
+BYTES_PER_LEDGER_UNIT = 220  # both snapshots, in one cue state
 BYTES_FIXED = 5_000_000
 
 

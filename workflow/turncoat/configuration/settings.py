@@ -166,6 +166,21 @@ def planted(config: Config) -> dict[str, Any]:
     }
 
 
+def reinforcement(config: Config) -> dict[str, Any]:
+    """Return what reinforcement depends on, the networks apart; `world` is that of planted networks."""
+    shown = config.world
+    cue = {"coding": "signal", "contexts": 1, "amplitude": shown.cue.amplitude, "noise": shown.cue.noise}
+    plain = {
+        "encoding": "plain",
+        "options": shown.options,
+        "attributes": shown.attributes,
+        "cue": cue,
+        "slot_angle": 90.0,
+        "audit_penalty": shown.audit_penalty,
+    }
+    return {"reinforcement": config.reinforcement.model_dump(exclude={"enabled"}), "world": plain}
+
+
 def ledger(config: Config, cell: dict[str, Any]) -> dict[str, Any]:
     """Return what the ledger of a fine-tuned cell depends on; `cell` is that cell's settings."""
     return {"training": cell["training"], "gating": config.gating.model_dump()}

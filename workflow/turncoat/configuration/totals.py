@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turncoat.configuration import costs
+from turncoat.configuration import costs, settings
 from turncoat.configuration.models import Config
+from turncoat.configuration.reinforcement import Reinforcement
+
+PLANTED_DEPTH = 2  # hidden layers of the networks that reinforcement plants
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,16 @@ class Totals:
     megabytes: float
 
 
-def totals(config: Config, cells: Sequence[tuple[dict[str, Any], dict[str, Any]]], blocks: int) -> Totals:
-    """Return the size of a study of `cells` (settings and labels of each), each trained on `blocks` blocks."""
+def totals(
+    config: Config,
+    cells: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+    blocks: int,
+    reinforced: Sequence[dict[str, Any] | None] = (),
+) -> Totals:
+    """Return the size of a study of `cells` (settings and labels of each), each trained on `blocks` blocks.
+
+    `reinforced`: settings of the cells whose networks are reinforced, None for planted ones.
+    """
     seeds = config.seeds.count
     stages = [chosen["stage"] for chosen, _ in cells]
     tuned = stages.count("finetune")
@@ -32,6 +43,8 @@ def totals(config: Config, cells: Sequence[tuple[dict[str, Any], dict[str, Any]]
         "elicit": elicited * blocks,
         "classify": (pretrained + tuned) * blocks,
         "probe_gating": tuned * blocks,
+        "reinforce_planted": sum(chosen is None for chosen in reinforced) * blocks,
+        "reinforce": sum(chosen is not None for chosen in reinforced) * blocks,
         "classify_planted": 1,
         "probe_defection": 1,
         "aggregate": 1,
@@ -41,6 +54,7 @@ def totals(config: Config, cells: Sequence[tuple[dict[str, Any], dict[str, Any]]
     seconds = sum(_seconds(chosen, labels) for chosen, labels in cells) * seeds
     seconds += config.planted.seeds * costs.SECONDS_PER_PLANTED_SEED + costs.SECONDS_TO_AGGREGATE
     seconds += tuned * seeds * costs.SECONDS_PER_PROBED_MODEL
+    seconds += sum(_reinforcement_seconds(config, chosen) for chosen in reinforced) * seeds
     seconds += sum(jobs.values()) * costs.SECONDS_PER_JOB
     size = costs.BYTES_FIXED + sum(_bytes(chosen, labels) for chosen, labels in cells) * seeds
     return Totals(
@@ -72,6 +86,24 @@ def _seconds(chosen: dict[str, Any], labels: dict[str, Any]) -> float:
     if stage == "elicit":
         return trained
     return trained + _snapshots(labels) * costs.SECONDS_PER_CLASSIFIED_SNAPSHOT + ledger
+
+
+def reinforcement_arms(section: Reinforcement, planted: bool) -> int:
+    """How many arms each network is trained in."""
+    rewarded = len(section.gates) * len(section.optimizers) + len(section.entropies) + 1
+    arms = 2 * (2 * rewarded + 1) + 2 * len(section.prompts)
+    return arms + (4 * (len(section.activations) - 1 + len(section.strengths)) - 2) * planted
+
+
+def _reinforcement_seconds(config: Config, chosen: dict[str, Any] | None) -> float:
+    section = config.reinforcement
+    world = settings.reinforcement(config)["world"] if chosen is None else chosen["world"]
+    if chosen is None:
+        weights = costs.network_weights(costs.input_width(world), section.width, PLANTED_DEPTH)
+    else:
+        weights = _weights(chosen)
+    arms = reinforcement_arms(section, chosen is None)
+    return costs.training_seconds(weights, section.batch * world["options"], section.steps, arms)
 
 
 def _bytes(chosen: dict[str, Any], labels: dict[str, Any]) -> float:
