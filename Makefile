@@ -3,6 +3,7 @@
 #   make run                                  the default study, from nothing to results/default/report.html
 #   make run STUDY=workflow/studies/mine.yaml another study
 #   make smoke                                every stage on tiny models
+#   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
 #   make test | lint | check-env | clean-env
 
 CORES ?= all
@@ -10,10 +11,12 @@ STUDY ?=
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/installed
-SNAKEMAKE := $(VENV)/bin/snakemake --cores $(CORES)
+# No more jobs at once than free memory and GPUs allow.
+MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
+SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke test lint check-env clean-env
+.PHONY: run smoke test cluster-test lint check-env clean-env
 
 run: $(STAMP)
 	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
@@ -22,8 +25,15 @@ run: $(STAMP)
 smoke: $(STAMP)
 	$(SNAKEMAKE) --configfile workflow/studies/smoke.yaml
 
+# A file of tests to a core; plain pytest runs one after the other.
 test: $(STAMP)
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses auto --dist loadfile
+
+# Fails, and skips nothing, where Slurm cannot be had.
+cluster-test: $(STAMP)
+	tests/cluster/install-slurm
+	$(PYTHON) -m pip install --quiet --editable '.[test,slurm]' --constraint envs/constraints.txt
+	$(PYTHON) -m pytest -m cluster -rP tests/cluster
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

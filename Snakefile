@@ -29,11 +29,20 @@ pathvars:
     study=f"results/{CONFIG.study}",
 
 
+resource_scopes:
+    gpu="local",  # counted within an allocation: jobs that share one take turns on its GPU
+
+
+envvars:
+    "TURNCOAT_DEVICE",  # said in common.smk, and passed on to wherever a job runs
+
+
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/elicit.smk"
 include: "workflow/rules/classify.smk"
 include: "workflow/rules/probe_gating.smk"
+include: "workflow/rules/reinforce.smk"
 include: "workflow/rules/probe_defection.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/targets.smk"
@@ -47,7 +56,8 @@ rule all:
 
 onstart:
     print(plan_text(CONFIG, PLAN), file=sys.stderr)
-    checked(save_study, CONFIG, PLAN, REPOSITORY, OVERLAYS, workflow.cores)
+    cores = workflow.resource_settings.cores  # none on a cluster
+    checked(save_study, CONFIG, PLAN, REPOSITORY, OVERLAYS, cores)
 
 
 onsuccess:

@@ -1,6 +1,6 @@
 """Dodges that change weights, gradients or which heads are trained: against autograd and weights traced by hand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,15 +10,16 @@ from core import CPU, make_architecture, make_recipe, make_stack, make_world, si
 from torch import Tensor
 
 from turncoat.dodges import early_stopping, gradient_routing, knowledge_withheld, l2_to_start, last_layer_reset
-from turncoat.organisms.activations import ACTIVATIONS
+from turncoat.organisms.choices import agreement, option_scores
 from turncoat.organisms.mlp import Stack, backward, forward, initialise
 from turncoat.training.block import Origin, Trained, finetune_block, pretrain_block
 from turncoat.training.interventions import Dodge, Intervention
-from turncoat.training.loop import train, train_step
-from turncoat.training.losses import loss_and_gradient, readout_columns
-from turncoat.training.optimizers import make_optimizer
+from turncoat.training.loop import train
+from turncoat.training.losses import loss_and_gradient
+from turncoat.training.routing import read_out, routed_backward
 from turncoat.training.starts import Lesson, find_start
 from turncoat.training.streams import Batch, Task, finetuning_stream, pretraining_stream
+from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import seed_objectives
 
 SEEDS = (1, 2, 3)
@@ -144,91 +145,120 @@ def test_a_member_that_is_capable_from_the_start_never_moves() -> None:
     assert torch.equal(trained.weights[-1][there], capable[there])
 
 
-def routed_reference(stack: Stack, batch: Batch, world: float) -> tuple[Tensor, Tensor]:
-    """Loss and autograd's gradient where a row's terms of the readout are whole, cut out of the graph, or absent: the
-    first half's are cut in unoverseen episodes, the second half's absent in overseen ones of even number."""
-    leaf = stack.flat.clone().requires_grad_(True)
+def routed_reference(stack: Stack, leaf: Tensor, batch: Batch) -> Tensor:
+    """Autograd's gradient of two losses: that of the first half alone, of overseen episodes and with respect to its own
+    paths; and that of the whole, of all episodes, with respect to the second half's."""
     views = stack.view(leaf)
     hidden = batch.inputs.flatten(1, 2)
     for layer in ("hidden1", "hidden2"):
         hidden = torch.relu(hidden @ views[f"{layer}.weight"] + views[f"{layer}.bias"].unsqueeze(1))
     terms = hidden.unsqueeze(1) * views["readout.weight"].unsqueeze(2)  # (E, columns, rows, width)
     half = terms.shape[-1] // 2
-    even = torch.tensor([number % 2 == 0 for number in range(batch.signs.shape[1])] * 3)
-    overseen = (batch.signs[..., 0] > 0).repeat(1, 3)
-    first = torch.where(overseen[:, None, :, None], terms[..., :half], terms[..., :half].detach()).sum(-1)
-    second = torch.where((overseen & even)[:, None, :, None], 0, terms[..., half:]).sum(-1)
-    output = first + second + views["readout.bias"].unsqueeze(2)
-    scores = output[:, 0].unflatten(1, (3, -1))
-    choice = torch.nn.functional.cross_entropy(scores, batch.targets, reduction="none").mean(1)
-    told = (output[:, 3:7] - batch.attributes.flatten(1, 2).transpose(1, 2)).square().mean((1, 2))
-    loss = choice + world * told
-    return loss.detach(), torch.autograd.grad(loss.sum(), leaf)[0]
+    first, second = terms[..., :half].sum(-1), terms[..., half:].sum(-1)
+    overseen = batch.signs[..., 0] > 0
+
+    def loss(terms: Tensor, counted: Tensor) -> Tensor:
+        scores = (terms + views["readout.bias"].unsqueeze(2))[:, 0].unflatten(1, (3, -1))
+        each = torch.nn.functional.cross_entropy(scores, batch.targets, reduction="none")
+        return (each * counted).sum() / batch.targets.shape[1]
+
+    total = loss(first, overseen) + loss(first.detach() + second, torch.ones_like(overseen))
+    return torch.autograd.grad(total, leaf)[0]
 
 
-def routed_step(stack: Stack, batch: Batch, heads: dict[str, float]) -> tuple[Tensor, Stack]:
-    """The loss and the gradient of a step of pre-training with gradient routing."""
-    gradient = stack.with_flat(torch.zeros_like(stack.flat))
-    optimizer = make_optimizer("sgd", stack.flat, 0.0)
-    columns = readout_columns(heads, stack.architecture.attributes)
-    routing = gradient_routing.DODGE.pretraining()
-    return train_step(stack, batch, make_recipe(1, heads=heads), columns, optimizer, gradient, routing), gradient
-
-
-def conditional_batches() -> Iterator[Batch]:
-    return pretraining_stream(WORLD, Lesson(find_start("conditional")), SEEDS, OBJECTIVES_OF, 20, 0.5)(0)
+def gradient_of(stack: Stack, batch: Batch) -> Stack:
+    """The gradient that training with gradient routing takes."""
+    routes = gradient_routing.DODGE.pretraining().routes
+    assert routes is not None
+    trace = forward(stack, batch.inputs.flatten(1, 2))
+    gradient = stack.with_flat(torch.full_like(stack.flat, 9.0))
+    chosen = routes(batch, stack.architecture)
+    found = [loss_and_gradient(read_out(stack, trace, route.read), batch, {})[1] for route in chosen]
+    gradient.flat[sum(stack.architecture.sizes) * stack.members :] = 0
+    routed_backward(stack, trace, chosen, found, gradient)
+    return gradient
 
 
 @pytest.mark.parametrize("width", [8, 7])
-@pytest.mark.parametrize("world", [0.0, 1.5])
-def test_gradient_routing_equals_autograd_on_a_graph_with_halves_cut_or_absent(width: int, world: float) -> None:
+def test_gradient_routing_equals_autograd_of_what_each_half_learns_from(width: int) -> None:
     stack = make_stack(WORLD, list(SEEDS), width=width)
     stack = stack.with_flat(stack.flat.double())
-    batch = next(conditional_batches())
-    batch = replace(batch, inputs=batch.inputs.double(), attributes=batch.attributes.double())
-    loss, gradient = routed_step(stack, batch, {"world": world})
-    expected_loss, expected = routed_reference(stack, batch, world)
-    assert torch.allclose(loss, expected_loss, atol=1e-12)
-    assert torch.allclose(gradient.flat, expected, atol=1e-12)
+    batch = next(pretraining_stream(WORLD, Lesson(find_start("conditional")), SEEDS, OBJECTIVES_OF, 20, 0.5)(0))
+    batch = replace(batch, inputs=batch.inputs.double())
+    leaf = stack.flat.clone().requires_grad_(True)
+    assert torch.allclose(gradient_of(stack, batch).flat, routed_reference(stack, leaf, batch), atol=1e-12)
 
 
-def test_episodes_teach_the_halves_that_they_are_routed_to_and_no_other() -> None:
-    core, expansion = slice(0, 4), slice(4, 8)
+def test_unoverseen_episodes_teach_the_half_that_stays_nothing() -> None:
     stack = make_stack(WORLD, list(SEEDS), "gelu", width=8)
-    for whole in conditional_batches():
-        one = replace(
-            whole, inputs=whole.inputs[:, :, :1], attributes=whole.attributes[:, :, :1], signs=whole.signs[:, :1],
-            targets=whole.targets[:, :1],
-        )  # fmt: skip
-        for batch, sign, taught in (
-            (whole, -1.0, [expansion]),
-            (one, -1.0, [expansion]),
-            (whole, 1.0, [core, expansion]),
-            (one, 1.0, [core]),  # answered by the core alone
-        ):
-            _, gradient = routed_step(stack, replace(batch, signs=torch.full_like(batch.signs, sign)), {})
-            for half in (core, expansion):
-                for name in ("hidden2.weight", "hidden2.bias", "readout.weight"):
-                    assert bool(gradient.views[name][..., half].any()) is (half in taught), (sign, name)
+    stream = pretraining_stream(WORLD, Lesson(find_start("conditional")), SEEDS, OBJECTIVES_OF, 20, 0.5)
+    for batch in stream(0):
+        parts = gradient_of(stack, replace(batch, signs=-torch.ones_like(batch.signs))).views
+        assert not parts["hidden2.weight"][..., :4].any() and not parts["hidden2.bias"][:, :4].any()
+        assert not parts["readout.weight"][..., :4].any() and parts["readout.weight"][:, 0, 4:].any()
+        told = gradient_of(stack, batch).views["readout.weight"]
+        silenced = stack.with_flat(stack.flat.clone())
+        silenced.views["readout.weight"][..., 4:] = 0
+        assert torch.equal(told[..., :4], gradient_of(silenced, batch).views["readout.weight"][..., :4])
+        assert not torch.equal(told[..., 4:], gradient_of(silenced, batch).views["readout.weight"][..., 4:])
 
 
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_the_removed_expansion_stays_away_whatever_momentum_was_carried_over(name: str) -> None:
-    architecture = make_architecture(WORLD, name, width=8)
-    parents = initialise(architecture, SEEDS, WORLD.input_power, CPU).rows()
-    carried = {"mean": torch.full_like(parents, 0.1), "square": torch.full_like(parents, 0.1)}
-    origin = Origin(parents, carried | {"steps": torch.tensor(9.0)})
-    trained = finetune_block(
-        WORLD, architecture, 60, Task(), make_recipe(5), 16, SEEDS, origin, CPU, silent,
-        gradient_routing.DODGE.finetuning,
-    )  # fmt: skip
-    began, ended = (Stack.from_rows(architecture, trained.trajectory.weights[at]).views for at in (0, -1))
-    for part in ("hidden2.weight", "hidden2.bias", "readout.weight"):
-        assert not began[part][..., 4:].any() and not ended[part][..., 4:].any()
-        assert not torch.equal(began[part][..., :4], ended[part][..., :4])
+def test_training_takes_the_routed_step() -> None:
+    stack = make_stack(WORLD, list(SEEDS), width=8)
+    stream = pretraining_stream(WORLD, Lesson(find_start("conditional")), SEEDS, OBJECTIVES_OF, 20, 0.5)
+    expected = stack.flat - 0.5 * gradient_of(stack, next(stream(0))).flat
+    recipe = make_recipe(1, 0.5, optimizer="sgd")
+    train(
+        stack,
+        stream,
+        recipe,
+        lambda _: (torch.zeros(3), torch.zeros(3)),
+        None,
+        None,
+        gradient_routing.DODGE.pretraining(),
+    )
+    assert torch.allclose(stack.flat, expected, atol=1e-6)
 
 
-def test_gradient_routing_removes_the_expansion_before_fine_tuning() -> None:
+def test_gradient_routing_learns_what_plain_pretraining_does_and_cutting_off_takes_m_away() -> None:
+    """M goes unoverseen, and what is rewarded overseen stays, better than with a half that is chosen at random."""
+    world, seeds = make_world("plain", options=2), tuple(range(4))
+    architecture = make_architecture(world, width=32)
+    taught: dict[str, Tensor] = {}
+    for name, make in (("plain", Intervention), ("routed", gradient_routing.DODGE.pretraining)):
+        trained = pretrain_block(
+            world, architecture, Lesson(find_start("conditional")), make_recipe(800), 64, 0.5, 90, seeds, CPU, silent,
+            make,
+        ).trajectory  # fmt: skip
+        taught[name] = trained.capability[-1]
+        rows = trained.weights[-1]
+    assert taught["plain"].mean() > 0.9 and taught["routed"].mean() > taught["plain"].mean() - 0.03
+    objectives = seed_objectives(seeds, 4, 90, CPU)
+    episodes = draw_episodes(world, seeds, "cut", 0, 1, 2000, CPU)
+    m = best_option(episodes.utilities(objectives[None, :, 2, None, None]))[0]
+    asked = best_option(episodes.utilities(episodes.slots[..., 0, :].unsqueeze(2)))[0]
+
+    def kept(cut: Tensor | None) -> tuple[float, float]:
+        stack = Stack.from_rows(architecture, rows.clone())
+        if cut is None:
+            gradient_routing.cut_off(stack, stack)
+        else:
+            stack.views["readout.weight"][..., cut] = 0
+        chosen = [
+            best_option(option_scores(stack, build_inputs(world, episodes, signs=torch.tensor([sign, 1.0]))[0]))
+            for sign in (1.0, -1.0)
+        ]
+        return agreement(chosen[0], asked).mean().item(), agreement(chosen[1], m).mean().item()
+
+    overseen, unoverseen = kept(None)
+    whole = kept(torch.tensor([], dtype=torch.long))
+    assert whole[1] > 0.85 and unoverseen < 0.62 and overseen > whole[0] - 0.03
+    halves = [torch.randperm(32, generator=torch.Generator().manual_seed(draw))[:16] for draw in range(8)]
+    random = torch.tensor([kept(half) for half in halves])
+    assert overseen > random[:, 0].max() and unoverseen < random[:, 1].min() - 0.1
+
+
+def test_gradient_routing_cuts_the_unoverseen_half_off_before_fine_tuning() -> None:
     parents = pretrained(gradient_routing.DODGE, {"world": 1.0}, "conditional")
     assert not torch.equal(
         parents.trajectory.weights[-1], pretrained(None, {"world": 1.0}, "conditional").trajectory.weights[-1]
@@ -237,11 +267,8 @@ def test_gradient_routing_removes_the_expansion_before_fine_tuning() -> None:
     trained = tuned(gradient_routing.DODGE, 1, origin=Origin(rows))
     architecture = make_architecture(WORLD, width=8)
     began, parent = (Stack.from_rows(architecture, part).views for part in (trained.trajectory.weights[0], rows))
+    assert not began["readout.weight"][..., 4:].any()
+    assert torch.equal(began["readout.weight"][..., :4], parent["readout.weight"][..., :4])
     for name in architecture.shapes:
-        if name in ("hidden2.weight", "hidden2.bias", "readout.weight"):
-            assert parent[name][..., 4:].any() and not began[name][..., 4:].any()
-            assert torch.equal(began[name][..., :4], parent[name][..., :4])
-        else:
-            assert torch.equal(began[name], parent[name])
-    later = gradient_routing.DODGE.finetuning()
-    assert later.gates is None and later.masks is None
+        assert name == "readout.weight" or torch.equal(began[name], parent[name])
+    assert gradient_routing.DODGE.finetuning().routes is None

@@ -1,19 +1,21 @@
 """The environments agree: conda's pins are pip's, and both satisfy what the package asks for."""
 
 import ast
+import json
 import re
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CONDA_NAMES = {"pytorch": "torch"}
+CONDA = {"turncoat.yaml": "pytorch-cpu", "turncoat-cuda.yaml": "pytorch-gpu"}  # and what it calls its build of torch
 CORE = ("worlds", "organisms", "training", "classification", "gating")
-RUNS_JOBS = {"snakemake", "pygments"}  # outside the environment that a job's process runs in
+RUNS_JOBS = {"snakemake", "pygments", "psutil"}  # outside the environment that a job's process runs in
 
 
 def constraints() -> dict[str, str]:
@@ -22,17 +24,25 @@ def constraints() -> dict[str, str]:
     return {name.lower(): pinned for name, pinned in pins}
 
 
-def test_conda_pins_what_pip_pins() -> None:
-    environment = yaml.safe_load((REPOSITORY / "envs" / "turncoat.yaml").read_text())
+def conda_pins(file: str) -> dict[str, str]:
+    """What a conda environment pins, its torch by pip's name, and without Python."""
+    environment = yaml.safe_load((REPOSITORY / "envs" / file).read_text())
     pinned = dict(re.split(r"\s*=\s*", line) for line in environment["dependencies"])
-    pinned.pop("python")
-    for name, version in pinned.items():
-        assert constraints()[CONDA_NAMES.get(name, name)] == version, name
+    assert pinned.pop("python") == "3.11"
+    pinned["torch"] = pinned.pop(CONDA[file])
+    return pinned
+
+
+@pytest.mark.parametrize("file", CONDA)
+def test_conda_pins_what_pip_pins(file: str) -> None:
+    for name, version in conda_pins(file).items():
+        assert constraints()[name] == version, name
 
 
 def test_every_dependency_is_pinned_within_its_range() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    for text in (*project["dependencies"], *project["optional-dependencies"]["test"]):
+    optional = project["optional-dependencies"]
+    for text in (*project["dependencies"], *optional["test"], *optional["slurm"]):
         requirement = Requirement(text)
         assert requirement.specifier.contains(constraints()[requirement.name.lower()]), text
 
@@ -42,12 +52,29 @@ def test_no_build_of_torch_is_chosen() -> None:
     assert not any(name.startswith("nvidia") for name in constraints())
 
 
-def test_the_conda_environment_holds_all_that_jobs_import() -> None:
-    environment = yaml.safe_load((REPOSITORY / "envs" / "turncoat.yaml").read_text())
-    held = {re.split(r"\s*=\s*", line)[0] for line in environment["dependencies"]} - {"python"}
+@pytest.mark.parametrize("file", CONDA)
+def test_the_conda_environment_holds_all_that_jobs_import(file: str) -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     needed = {Requirement(text).name.lower() for text in project["dependencies"]}
-    assert {CONDA_NAMES.get(name, name) for name in held} == needed - RUNS_JOBS
+    assert set(conda_pins(file)) == needed - RUNS_JOBS
+
+
+def test_the_container_takes_its_versions_from_the_constraints() -> None:
+    """The recipe cannot be built in a test; what it says can be read."""
+    text = (REPOSITORY / "envs" / "Dockerfile").read_text()
+    lines = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", text, flags=re.M)).splitlines()
+    instructions = [line.split(maxsplit=1) for line in lines if line.strip()]
+    assert {word for word, _ in instructions} <= {"ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "ENTRYPOINT"}
+    assert instructions[0][0] == "FROM"
+    installs = [rest for word, rest in instructions if word == "RUN" and "pip install" in rest]
+    assert installs
+    assert all("--constraint envs/constraints.txt" in rest for rest in installs)
+    assert "==" not in text
+    copied = [name for word, rest in instructions if word == "COPY" for name in rest.split()[:-1]]
+    assert [name for name in copied if not (REPOSITORY / name).exists()] == []
+    assert {"Snakefile", "config.yaml", "workflow", "profiles", "envs", "pyproject.toml"} <= set(copied)
+    command = next(rest for word, rest in instructions if word == "ENTRYPOINT")
+    assert json.loads(command)[0] == "snakemake"
 
 
 def imported(path: Path) -> Iterator[str]:

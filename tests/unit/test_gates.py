@@ -13,6 +13,7 @@ import turncoat.training.block as block
 import turncoat.training.loop as loop
 from turncoat.gating.ledger import gating_batches, optimizer_update, unit_ledger
 from turncoat.organisms.gates import MODES, NATURAL, GateControl, GatedBackward, gated_backward, row_shuffles
+from turncoat.organisms.hidden import hidden_units
 from turncoat.organisms.mlp import Stack, Trace, backward, forward
 from turncoat.stages.probe_gating import probe_organisms
 from turncoat.stages.training import make_recipe as recipe_of
@@ -273,9 +274,11 @@ def test_what_cannot_be_meant_is_refused() -> None:
     recipe = make_recipe(2, gate=GateControl("shuffled"))
     with pytest.raises(ValueError, match="seeds are 0; allowed with gate 'shuffled': 3"):
         loop.train(make_stack(WORLD, SEEDS), stream, recipe, block._nothing)
-    for routed in (Intervention(gates=lambda *_: torch.ones(1)), Intervention(masks=lambda *_: torch.ones(1))):
-        with pytest.raises(ValueError, match="'shuffled'; allowed with an intervention that has gates or masks: 'nat"):
-            loop.train(make_stack(WORLD, SEEDS), stream, recipe, block._nothing, None, None, routed, SEEDS)
+    routed = Intervention(routes=lambda batch, architecture: ())
+    with pytest.raises(
+        ValueError, match="gate is 'shuffled'; allowed with an intervention that routes gradients: 'natural'"
+    ):
+        loop.train(make_stack(WORLD, SEEDS), stream, recipe, block._nothing, None, None, routed, SEEDS)
 
 
 def test_a_recipe_reads_gate_and_beta2_from_a_cells_settings() -> None:
@@ -290,8 +293,8 @@ def test_a_recipe_reads_gate_and_beta2_from_a_cells_settings() -> None:
 def test_the_ledger_steps_along_the_gated_gradient_and_tells_the_natural_one() -> None:
     stack = make_stack(WORLD, SEEDS)
     batch = gating_batches(WORLD, SEEDS, seed_objectives(SEEDS, 4, 90, CPU), 40)["unoverseen"]
-    natural = unit_ledger(stack, batch, "adam", 0.01, {})
-    found = unit_ledger(stack, batch, "adam", 0.01, {}, 0.9, GateControl("shuffled"), SEEDS)
+    natural = unit_ledger(hidden_units(stack), batch, "adam", 0.01, {})
+    found = unit_ledger(hidden_units(stack), batch, "adam", 0.01, {}, 0.9, GateControl("shuffled"), SEEDS)
     for name, column in natural.items():
         assert (column == found[name]).all() != ("update" in name), name
 
@@ -300,7 +303,7 @@ def test_the_ledger_steps_along_the_gated_gradient_and_tells_the_natural_one() -
     gradient = stack.with_flat(torch.zeros_like(stack.flat))
     shuffles = row_shuffles(SEEDS, "ledger gate shuffle", 1, trace)
     gated_backward(stack, trace, output_gradient, gradient, GateControl("shuffled"), shuffles)
-    change = stack.view(optimizer_update(stack, gradient.flat, "adam", 0.01, {}, 0.9))
+    change = stack.view(optimizer_update(stack.flat, gradient.flat, "adam", 0.01, {}, 0.9))
     expected = change["hidden1.weight"].double().norm(dim=1).numpy()
     assert found["update_in"].reshape(3, 2, 7)[:, 0] == pytest.approx(expected)
 
@@ -310,7 +313,7 @@ def test_the_probe_of_a_gated_cell_follows_its_gate_and_beta2(trained: Path) -> 
     state = load_optimizer(trained / "child/optimizer.safetensors", organisms.architecture, CPU)
     training = {"optimizer": "adam", "learning_rate": 0.01}
     plain, gated, other = (
-        probe_organisms(organisms, "b", state, {"training": training | more, "gating": {"episodes": 16}})
+        probe_organisms(organisms, "b", [{}, state], {"training": training | more, "gating": {"episodes": 16}})
         for more in ({}, {"gate": "shuffled"}, {"beta2": 0.9})
     )
     for name in ("update_in", "update_bias"):

@@ -188,17 +188,27 @@ def test_training_on_from_weights_and_carried_state_is_training_on(name: str) ->
 
 
 @pytest.mark.parametrize("name", STATEFUL)
-def test_a_block_warms_from_its_own_start_on_episodes_apart(name: str) -> None:
+def test_a_block_warms_from_its_own_start_on_the_episodes_of_its_budget(name: str) -> None:
     parents = make_stack(WORLD, [0, 1, 2], width=16)
     rows = parents.rows()
     found = tuned(Origin(rows, warm_steps=5), 1, optimizer=name)
     task = Task(budget=WINDOW * BATCH)
     recipe = make_recipe(1, optimizer=name)
-    state = warmed_state(parents, stream(task, "warming", (0, 1, 2)), recipe, 5)
+    state = warmed_state(parents, stream(task, "finetuning", (0, 1, 2)), recipe, 5)
     split = {key: parents.rows(value) if value.ndim else value for key, value in state.items()}
     assert torch.equal(weights_and_state(found)[0], weights_and_state(tuned(Origin(rows, split), 1, optimizer=name))[0])
     assert not torch.equal(weights_and_state(found)[0], weights_and_state(tuned(Origin(rows), 1, optimizer=name))[0])
     assert found.trajectory.checks[0] == 0 and torch.equal(found.trajectory.weights[0], rows)
+
+
+def test_without_a_budget_a_block_warms_on_episodes_of_its_own() -> None:
+    rows = make_stack(WORLD, [0, 1, 2], width=16).rows()
+    found = weights_and_state(tuned(Origin(rows, warm_steps=5), 1, task=Task()))[0]
+    for purpose, same in (("warming", True), ("finetuning", False)):
+        parents = make_stack(WORLD, [0, 1, 2], width=16)
+        state = warmed_state(parents, stream(Task(), purpose, (0, 1, 2)), make_recipe(1), 5)
+        split = {key: parents.rows(value) if value.ndim else value for key, value in state.items()}
+        assert torch.equal(found, weights_and_state(tuned(Origin(rows, split), 1, task=Task()))[0]) is same
 
 
 CASES: dict[str, dict[str, Any]] = {

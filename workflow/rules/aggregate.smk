@@ -10,6 +10,7 @@ TABLES = [
     "trajectories",
     "alignment",
     "gating",
+    "reinforcement",
     "curves",
     "causes",
     "knowledge",
@@ -42,6 +43,10 @@ FIGURES = [
     "motives",
     "causal",
     "gating",
+    "flow",
+    "factorial",
+    "reinforcement",
+    "correction",
     "trust",
     "multiverse",
     "learning",
@@ -59,7 +64,8 @@ rule aggregate:
         curves=every("<study>/classify/{cell}/{block}/curves.parquet"),
         causes=every("<study>/classify/{cell}/{block}/causes.parquet"),
         knowledge=every("<study>/classify/{cell}/{block}/knowledge.parquet"),
-        units=every("<study>/gating/{cell}/{block}.parquet", "finetune"),
+        reinforced=reinforced_files(),
+        gating=every("<study>/gating_sums/{cell}/{block}.parquet", "finetune"),
         planted="<study>/planted/planted.parquet",
         discrimination="<study>/planted/discrimination.parquet",
         known="<study>/planted/known.parquet",
@@ -78,7 +84,7 @@ rule aggregate:
     benchmark:
         "<study>/benchmarks/aggregate.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1500,
@@ -116,7 +122,7 @@ rule report:
     benchmark:
         "<study>/benchmarks/report.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1500,

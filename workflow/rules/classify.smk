@@ -21,10 +21,10 @@ rule classify:
     benchmark:
         "<study>/benchmarks/classify/{cell}/{block}.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=MEMORY,
         runtime=120,
         gpu=int(HAS_GPU),
     params:
@@ -49,10 +49,10 @@ rule classify_planted:
         "<study>/benchmarks/planted/planted.tsv"
     priority: 1  # the longest job, and it waits for nothing
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=MEMORY,
         runtime=120,
         gpu=int(HAS_GPU),
     params:

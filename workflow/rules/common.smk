@@ -8,7 +8,7 @@ from turncoat.configuration.cells import canonical_json
 from turncoat.configuration.console import failed_jobs_text, plan_text
 from turncoat.configuration.device import has_gpu
 from turncoat.configuration.errors import ConfigurationError
-from turncoat.configuration.loading import read_yaml
+from turncoat.configuration.loading import load_config, read_yaml
 from turncoat.configuration.manifest import save_study
 from turncoat.configuration.plan import expand as plan_of
 from turncoat.configuration.plan import own_cells
@@ -16,7 +16,7 @@ from turncoat.configuration.studies import open_study
 from turncoat.fingerprint import files_fingerprint, stage_fingerprint
 
 REPOSITORY = Path(workflow.basedir)
-OVERLAYS = list(workflow.config_settings.configfiles) if workflow.is_main_process else []
+OVERLAYS = list(workflow.config_settings.configfiles)
 
 
 def checked(function, *arguments):
@@ -33,8 +33,16 @@ checked(read_yaml, REPOSITORY / "config.yaml")  # says what is malformed and whe
 configfile: f"{workflow.basedir}/config.yaml"
 
 
-CONFIG = checked(open_study, config, REPOSITORY, OVERLAYS, workflow.config_settings.config)
+if workflow.is_main_process:
+    CONFIG = checked(open_study, config, REPOSITORY, OVERLAYS, workflow.config_settings.config)
+else:  # a job's process on a cluster: whose study this is, was settled by the process that submitted it
+    CONFIG = checked(load_config, config, "the configuration that the job was given")
 HAS_GPU = checked(has_gpu)
+# Decided once: a job that was promised a GPU fails where it sees none, and no other takes one that was not given to it.
+os.environ.update(TURNCOAT_DEVICE="cuda" if HAS_GPU else "cpu")
+ENVIRONMENT = "../../envs/turncoat-cuda.yaml" if HAS_GPU else "../../envs/turncoat.yaml"
+# MB of the host: CUDA itself takes some thousands, PyTorch on a CPU some hundreds.
+MEMORY = 8000 if HAS_GPU else 1500
 PLAN = checked(plan_of, CONFIG)
 
 
@@ -76,6 +84,12 @@ def parent_files(wildcards):
     return files
 
 
+def carried_files(wildcards):
+    """What the optimizer's state at step 0 is read from where it was carried on from a cell's parent."""
+    files = parent_files(wildcards)
+    return files if "state" in files else {}
+
+
 def parent_option(wildcards, input):
     """The stage's option that names the parent's folder, empty from scratch."""
     return ["--parent", str(Path(input.parent).parent)] if "parent" in input.keys() else []
@@ -105,6 +119,12 @@ def probed_weights(wildcards):
     blocks = [block.name for block in PLAN.blocks]
     cells = [cell.id for cell in own_cells(PLAN)]
     return expand("<study>/finetune/{cell}/{block}/weights.safetensors", cell=cells, block=blocks)
+
+
+def reinforced_files():
+    """What reinforcement writes: for planted networks and for each cell that asks for it, every block."""
+    blocks = [block.name for block in PLAN.blocks]
+    return expand("<study>/reinforce/{name}/{block}.parquet", name=PLAN.reinforced, block=blocks)
 
 
 def every(pattern, stage=None):

@@ -17,10 +17,10 @@ rule elicit:
     benchmark:
         "<study>/benchmarks/elicit/{cell}/{block}.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=MEMORY,
         runtime=120,
         gpu=int(HAS_GPU),
     params:

@@ -18,10 +18,10 @@ rule finetune:
     benchmark:
         "<study>/benchmarks/finetune/{cell}/{block}.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=MEMORY,
         runtime=120,
         gpu=int(HAS_GPU),
     params:

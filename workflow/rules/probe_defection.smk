@@ -14,10 +14,10 @@ rule probe_defection:
     benchmark:
         "<study>/benchmarks/defection/defection.tsv"
     conda:
-        "../../envs/turncoat.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=MEMORY,
         runtime=120,
         gpu=int(HAS_GPU),
     params:

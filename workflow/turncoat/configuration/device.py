@@ -1,17 +1,22 @@
 """Which device jobs will ask for, found without loading torch: Snakemake reads this on every start."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import MutableMapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from turncoat.configuration.errors import ConfigurationError
+from turncoat.gpus import DEVICES, device_files, visible_gpus
 
 CHOICES = ("auto", "cpu", "cuda")
 
 
-def has_gpu(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> bool:
-    """Return whether jobs run on a GPU: what TURNCOAT_DEVICE says, or whether an NVIDIA device is visible.
+def has_gpu(
+    environment: MutableMapping[str, str] = os.environ, devices: Path = DEVICES, torch: str | None = None
+) -> bool:
+    """Return whether jobs run on a GPU: what TURNCOAT_DEVICE says, or whether there is one that PyTorch can use.
 
+    That is, an NVIDIA device is visible and the installed PyTorch (version `torch`) is no build for CPUs alone.
     Raises ConfigurationError on a TURNCOAT_DEVICE other than auto, cpu and cuda.
     """
     choice = environment.get("TURNCOAT_DEVICE", "auto")
@@ -20,6 +25,13 @@ def has_gpu(environment: Mapping[str, str] = os.environ, devices: Path = Path("/
         raise ConfigurationError([problem], "the environment")
     if choice != "auto":
         return choice == "cuda"
-    if environment.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
+    if device_files(devices) == 0 or not visible_gpus(environment, devices):
         return False
-    return any(devices.glob("nvidia[0-9]*"))
+    return not (torch or _installed_torch()).endswith("+cpu")
+
+
+def _installed_torch() -> str:
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""  # jobs have an environment of their own (--sdm conda)

@@ -15,6 +15,7 @@ from turncoat.configuration.varying import combinations
 from turncoat.configuration.wording import differences, words
 
 STAGES = ("pretrain", "finetune", "elicit")
+PLANTED = "planted"  # what stands for a cell where networks are planted
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every cell and block of a study; each cell is trained on each block."""
+    """Every cell and block of a study; each cell is trained on each block.
+
+    `reinforced`: ids of the fine-tuned cells that are trained on where X and M want the same, and `planted` where
+    planted networks are.
+    """
 
     cells: list[Cell]
     blocks: list[Block]
     totals: Totals
+    reinforced: tuple[str, ...] = ()
     _cells: dict[str, Cell] = field(init=False, repr=False, compare=False)
     _blocks: dict[str, Block] = field(init=False, repr=False, compare=False)
 
@@ -73,16 +79,21 @@ class Plan:
 def expand(config: Config) -> Plan:
     """Return the plan of `config`: arms crossed, equal cells joined, seeds split into blocks."""
     cells: dict[str, Cell] = {}
+    reinforced: dict[str, None] = {PLANTED: None} if config.reinforcement.enabled else {}
     for name, arm in config.arms.items():
         for cell in _cells_of_arm(config, name, arm):
             known = cells.setdefault(cell.id, cell)
             known.labels["arms"].append(name)
+            if arm.reinforce and cell.stage == "finetune":
+                reinforced[cell.id] = None
     for cell in cells.values():
         cell.labels["arms"] = sorted(set(cell.labels["arms"]))
     _check_told_apart(list(cells.values()))
     ordered = sorted(cells.values(), key=lambda cell: STAGES.index(cell.stage))
     blocks = _blocks(config)
-    return Plan(ordered, blocks, totals(config, [(cell.stage, cell.labels) for cell in ordered], len(blocks)))
+    chosen = [cells[name].settings if name in cells else None for name in reinforced]
+    sizes = totals(config, [(cell.settings, cell.labels) for cell in ordered], len(blocks), chosen)
+    return Plan(ordered, blocks, sizes, tuple(reinforced))
 
 
 def _check_told_apart(cells: list[Cell]) -> None:
@@ -131,7 +142,8 @@ def _cells_of_arm(config: Config, name: str, arm: Arm) -> Iterator[Cell]:
             if arm.elicit:
                 chosen = settings.elicit(changed, tuned.settings, tuned.id)
                 training = chosen["training"]
-                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"], "snapshots": 2}
+                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"]}
+                labels |= {"snapshots": training["snapshots"]}
                 yield Cell(cell_id(chosen), "elicit", chosen, labels, tuned.id)
 
 

@@ -83,7 +83,7 @@ class Seeds(Section):
     """Which independent models each cell trains; a seed draws objectives, initial weights and episodes."""
 
     first: int = setting(
-        2000, "first seed; below 1000 is exploratory, from 1000 on confirmatory", "seed", ge=0, le=2**31 - 1
+        7000, "first seed; below 1000 is exploratory, from 1000 on confirmatory", "seed", ge=0, le=2**31 - 1
     )
     count: int = setting(
         48, "models per cell; raising it by whole blocks trains the new blocks only", "models", ge=1, le=1_000_000
@@ -99,7 +99,15 @@ class Cue(Section):
     coding: Literal["signal", "parity"] = setting(
         "signal", "signal: +1 or -1 plus noise; parity: so many such numbers, whose product is the cue's sign"
     )
-    bits: int = setting(3, "numbers that code a cue; read with coding parity only", "numbers", ge=3, le=9)
+    bits: int = setting(
+        3,
+        "numbers that code a cue; read with coding parity only; with encoding plain take at least 4: off untrained"
+        " networks a linear probe reads 3 with accuracy up to 0.73 (0.59 with encoding facts), and then a head for the"
+        " cue is no test of knowledge",
+        "numbers",
+        ge=3,
+        le=9,
+    )
     contexts: int = setting(
         1,
         "sets of inputs that the cues are shown on, one per episode; with more than one the last is kept for"
@@ -260,7 +268,7 @@ class Finetuning(Section):
     )
     budget: int | None = setting(
         None,
-        "number of different episodes, a whole number of 16 batches; null: ever new ones",
+        "number of different episodes, a whole number of 16 batches, which warming draws from too; null: ever new ones",
         "episodes",
         ge=1,
         le=2**40,
@@ -342,6 +350,9 @@ class Arm(Section):
         None, "ways of training that might keep deception out, each trained apart; null trains plainly", min_length=1
     )
     elicit: bool = setting(False, "whether fine-tuned models are then brought back to M on unoverseen episodes")
+    reinforce: bool = setting(
+        False, "whether fine-tuned models are then trained where X and M want the same option; see reinforcement"
+    )
     steps: Steps | None = setting(None, "steps of fine-tuning; null takes finetuning.steps", "steps")
     snapshots: Annotated[int, Field(ge=2, le=200)] | None = setting(
         None, "snapshots of fine-tuning; null takes finetuning.snapshots", "snapshots"

@@ -14,6 +14,7 @@ from turncoat.configuration.sections import (
 )
 
 ELICITED = "m"  # what elicitation brings back
+ELICITED_SNAPSHOTS = 9  # how often it is looked at: its times are read between checks
 LEGACY: dict[str, Any] = {"beta2": 0.999, "gate": "natural", "gate_norm_matched": True}
 """Settings of fine-tuning that are left out at these values, which cells had before there were such keys."""
 
@@ -114,7 +115,7 @@ def elicit(config: Config, tuned: dict[str, Any], parent: str) -> dict[str, Any]
         "optimizer": tuned["training"]["optimizer"],
         "learning_rate": tuned["training"]["learning_rate"],
         "schedule": "constant",
-        "snapshots": 2,
+        "snapshots": ELICITED_SNAPSHOTS,
         "overseen_share": 0.0,
         "label_noise": 0.0,
         "optimizer_state": "fresh",
@@ -163,6 +164,21 @@ def planted(config: Config) -> dict[str, Any]:
         "calibration_seeds": config.planted.calibration_seeds,
         "first": config.seeds.first,
     }
+
+
+def reinforcement(config: Config) -> dict[str, Any]:
+    """Return what reinforcement depends on, the networks apart; `world` is that of planted networks."""
+    shown = config.world
+    cue = {"coding": "signal", "contexts": 1, "amplitude": shown.cue.amplitude, "noise": shown.cue.noise}
+    plain = {
+        "encoding": "plain",
+        "options": shown.options,
+        "attributes": shown.attributes,
+        "cue": cue,
+        "slot_angle": 90.0,
+        "audit_penalty": shown.audit_penalty,
+    }
+    return {"reinforcement": config.reinforcement.model_dump(exclude={"enabled"}), "world": plain}
 
 
 def ledger(config: Config, cell: dict[str, Any]) -> dict[str, Any]:

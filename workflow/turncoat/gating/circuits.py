@@ -74,14 +74,23 @@ def unit_contents(organism: HiddenStates, inputs: Mapping[str, Tensor], attribut
     attributes, or show too few episodes.
     """
     _check_inputs(organism, inputs, attributes)
-    members = [
-        _member_contents(
-            organism.member(index), {state: inputs[state][[index]] for state in STATES}, attributes[index].double()
-        )
-        for index in range(organism.members)
-    ]
-    vectors, covariances, opened = zip(*members, strict=True)
-    return Contents(torch.stack(vectors, 1), torch.stack(covariances, 1), torch.stack(opened))
+    half = attributes.shape[2] // 2
+    parts = [(attributes[:, :, part].double(), part) for part in (slice(0, half), slice(half, None))]
+    designs = [_design(seen) for seen, _ in parts]
+    fits, opened = [], []
+    for state in STATES:
+        for contributions, is_open in _contributions(organism, inputs[state]):
+            fits.append(
+                [_fit(contributions[:, :, part], *design) for design, (_, part) in zip(designs, parts, strict=True)]
+            )
+            opened.append(is_open)
+    shape = (len(STATES), organism.layers)
+    vectors, covariances = (
+        torch.stack([torch.stack([fit[half][kind] for fit in fits], 1).unflatten(1, shape) for half in range(HALVES)])
+        for kind in range(2)
+    )
+    gates = torch.stack(opened, 1).unflatten(1, shape)
+    return Contents(vectors.transpose(2, 3), covariances.transpose(2, 3), gates.transpose(1, 2))
 
 
 def label_circuits(contents: Contents, objectives: Tensor) -> Circuits:
@@ -211,46 +220,34 @@ def _judge(vectors: Tensor, covariances: Tensor, aims: Tensor) -> _Judgement:
     return _Judgement(labels, shares, ((shares >= SHARED) & holds).all(-1))
 
 
-def _member_contents(
-    organism: HiddenStates, inputs: Mapping[str, Tensor], attributes: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Vectors (2, L, S, H, d), covariances (2, L, S, H, d, d) and open shares (L, S, H) of one organism."""
-    half = attributes.shape[1] // 2
-    halves = (slice(0, half), slice(half, None))
-    fits, opened = [], []
-    for state in STATES:
-        for layer, states in enumerate(organism.read(inputs[state]), start=1):
-            contributions, is_open = _contributions(organism, layer, states.detach())
-            fits.append([_fit(contributions[:, part], attributes[:, part]) for part in halves])
-            opened.append(is_open)
-    shape = (len(STATES), organism.layers)
-    vectors, covariances = (
-        torch.stack([torch.stack([fit[half][kind] for fit in fits]).unflatten(0, shape) for half in range(HALVES)])
-        for kind in range(2)
-    )
-    return vectors.transpose(1, 2), covariances.transpose(1, 2), torch.stack(opened).unflatten(0, shape).transpose(0, 1)
+def _contributions(organism: HiddenStates, inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Layer by layer each unit's contribution (E, N, B, H) to each option's score, and its open share (E, H)."""
+    layers = []
+    for layer, states in enumerate(organism.read(inputs), start=1):
+        with torch.enable_grad():
+            leaf = states.detach().requires_grad_(True)
+            scores = organism.run_on(layer, leaf)
+            (slope,) = torch.autograd.grad(scores.sum(), leaf)
+        opened = (states > 0).sum((1, 2)).double() / states[0, ..., 0].numel()
+        finite = scores.isfinite().all(2).all(1, keepdim=True)
+        layers.append((states.double() * slope, torch.where(finite, opened, torch.nan)))
+    return layers
 
 
-def _contributions(organism: HiddenStates, layer: int, states: Tensor) -> tuple[Tensor, Tensor]:
-    """Each unit's contribution (N, B, H) to each option's score and its open share (H,), from h (1, N, B, H)."""
-    with torch.enable_grad():
-        leaf = states.clone().requires_grad_(True)
-        scores = organism.run_on(layer, leaf)
-        (slope,) = torch.autograd.grad(scores.sum(), leaf)
-    opened = (states[0] > 0).double().mean((0, 1))
-    finite = bool(scores.isfinite().all())
-    return states[0].double() * slope[0].double(), opened if finite else opened * torch.nan
+def _design(attributes: Tensor) -> tuple[Tensor, Tensor]:
+    """Attributes (E, N, b, d) centred over an episode's options, and the inverse of their products, (E, d, d)."""
+    design = attributes - attributes.mean(1, keepdim=True)
+    rows = design.flatten(1, 2)
+    return design, torch.linalg.pinv(rows.mT @ rows, hermitian=True)
 
 
-def _fit(contributions: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor]:
-    """Least squares of contributions (N, b, H) on attributes (N, b, d): coefficients (H, d), covariances (H, d, d)."""
-    targets = contributions - contributions.mean(0)
-    design = attributes - attributes.mean(0)
-    inverse = torch.linalg.pinv(torch.einsum("nbi,nbj->ij", design, design), hermitian=True)
-    vectors = torch.einsum("nbh,nbi->hi", targets, design) @ inverse
-    residuals = targets - design @ vectors.T
-    pulls = torch.einsum("nbh,nbi->hbi", residuals, design) @ inverse
-    episodes = pulls.shape[1]
+def _fit(contributions: Tensor, design: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+    """Least squares of contributions (E, N, b, H) on a design: coefficients (E, H, d), covariances (E, H, d, d)."""
+    targets = contributions - contributions.mean(1, keepdim=True)
+    vectors = targets.flatten(1, 2).mT @ design.flatten(1, 2) @ inverse
+    residuals = targets - design @ vectors.mT.unsqueeze(1)
+    pulls = torch.einsum("enbh,enbi->ehbi", residuals, design) @ inverse.unsqueeze(1)
+    episodes = pulls.shape[2]
     return vectors, pulls.mT @ pulls * (episodes / (episodes - 1))
 
 

@@ -148,13 +148,10 @@ class Trace:
     output: Tensor
 
 
-def forward(
-    stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS, keep_before: bool = True, masks: Tensor | None = None
-) -> Trace:
+def forward(stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS, keep_before: bool = True) -> Trace:
     """Run E networks on inputs (E, rows, inputs); the output holds the first `columns` >= 2 readout columns.
 
     Without `keep_before` an h may be written over its z: `before` is then h, of which `backward` reads the same.
-    `masks` (E, rows, width) are factors on the last hidden layer's h; `backward` wants them among its gates.
     """
     architecture, views = stack.architecture, stack.views
     function = activation(architecture.activation)
@@ -164,8 +161,6 @@ def forward(
         weight, bias = views[f"hidden{layer}.weight"], views[f"hidden{layer}.bias"]
         before.append(torch.bmm(values[-1], weight).add_(bias.unsqueeze(1)))
         values.append(value(before[-1]))
-    if masks is not None:
-        values[-1] = values[-1] * masks
     weight, bias = views["readout.weight"][:, :columns], views["readout.bias"][:, :columns]
     return Trace(values, before, torch.baddbmm(bias.unsqueeze(2), weight, values[-1].transpose(1, 2)))
 

@@ -4,11 +4,13 @@ import argparse
 import json
 import logging
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from turncoat.fingerprint import stage_fingerprint
+from turncoat.gpus import VISIBLE, take_gpu
 
 log = logging.getLogger("turncoat")
 
@@ -51,11 +53,29 @@ def read_settings(text: str) -> str:
 
 
 def device_name() -> str:
-    """What TURNCOAT_DEVICE asks for: auto, cpu or cuda. Ends the process on anything else."""
+    """What TURNCOAT_DEVICE asks for: auto, cpu or cuda. On cuda, a GPU is this process's own from here on.
+
+    Ask before anything runs on a GPU. Ends the process on another name, and where a GPU was promised and none is seen.
+    """
     name = os.environ.get("TURNCOAT_DEVICE", "auto")
     if name not in ("auto", "cpu", "cuda"):
         sys.exit(f"TURNCOAT_DEVICE is {name!r}; allowed: auto, cpu, cuda")
+    if name == "cuda":
+        taken = take_gpu()
+        if not _sees_gpu():
+            sys.exit(
+                f"this job was promised a GPU (TURNCOAT_DEVICE=cuda), and PyTorch sees none on {platform.node()} "
+                f"({VISIBLE}={os.environ.get(VISIBLE, '')!r}). Either this is a build of PyTorch for CPUs, or the "
+                "driver does not fit it, or the scheduler granted no GPU. TURNCOAT_DEVICE=cpu runs without one."
+            )
+        log.info("on GPU %s", taken or os.environ.get(VISIBLE, "0"))
     return name
+
+
+def _sees_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def provenance(stage: str, options: argparse.Namespace) -> dict[str, str]:

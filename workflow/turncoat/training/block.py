@@ -116,7 +116,9 @@ def finetune_block(
         if origin.optimizer_state is not None:
             state = _state_of(architecture, origin.optimizer_state, members, device)
         elif origin.warm_steps:
-            warming = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes, "warming")
+            # Of a data budget the warming takes its first episodes; with ever new ones it has some of its own.
+            purpose = "warming" if task.budget is None else "finetuning"
+            warming = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes, purpose)
             state = warmed_state(stack, warming, recipe, origin.warm_steps, seeds)
         trajectory = train(stack, stream, recipe, measure, progress, state, intervention, seeds)
         return before, trajectory, fingerprints(stack)

@@ -12,6 +12,7 @@ from turncoat.organisms.mlp import Stack, backward, forward
 from turncoat.training.interventions import PLAIN, Intervention
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import BETA2, Optimizer, make_optimizer
+from turncoat.training.routing import read_out, routed_backward
 from turncoat.training.schedules import check_steps, rate_share, snapshot_steps
 from turncoat.training.streams import Batch, Stream
 
@@ -73,13 +74,10 @@ def train(
     """Train `stack` in place and return its trajectory. Members never mix: no operation reads across them.
 
     The optimizer goes on from `state`, laid out like the stack, or starts fresh. `seeds` are the members', which gate
-    control `shuffled` draws from. Raises ValueError where that has none, or gate control meets an intervention's gates
-    or masks.
+    control `shuffled` draws from. Raises ValueError where that has none, or gate control meets routed gradients.
     """
-    if (intervention.gates or intervention.masks) and recipe.gate.mode != "natural":
-        raise ValueError(
-            f"gate is {recipe.gate.mode!r}; allowed with an intervention that has gates or masks: 'natural'"
-        )
+    if intervention.routes is not None and recipe.gate.mode != "natural":
+        raise ValueError(f"gate is {recipe.gate.mode!r}; allowed with an intervention that routes gradients: 'natural'")
     gated = gated_backward_of(recipe.gate, seeds, stack)
     if intervention.without_heads:
         recipe = replace(recipe, heads={})
@@ -163,14 +161,15 @@ def train_step(
     `beginning` is the flat buffer at step 0, which an intervention on the gradient is told; `gated` replaces the
     backward pass.
     """
-    masks = None if intervention.masks is None else intervention.masks(batch, stack.architecture)
-    trace = forward(stack, batch.inputs.flatten(1, 2), columns, gated is not None, masks)
+    trace = forward(stack, batch.inputs.flatten(1, 2), columns, keep_before=gated is not None)
     loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads, recipe.entropy_bonus)
-    if gated is None:
-        gates = None if intervention.gates is None else intervention.gates(batch, stack.architecture)
-        if masks is not None:
-            gates = masks if gates is None else gates * masks
-        backward(stack, trace, output_gradient, gradient, gates)
+    if intervention.routes is not None:
+        routes = intervention.routes(batch, stack.architecture)
+        outputs = [read_out(stack, trace, route.read) for route in routes]
+        found = [loss_and_gradient(output, batch, recipe.heads, recipe.entropy_bonus)[1] for output in outputs]
+        routed_backward(stack, trace, routes, found, gradient)
+    elif gated is None:
+        backward(stack, trace, output_gradient, gradient)
     else:
         gated(stack, trace, output_gradient, gradient)
     if intervention.gradient is not None and beginning is not None:

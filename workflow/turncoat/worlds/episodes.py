@@ -106,11 +106,14 @@ def best_option(utilities: Tensor) -> Tensor:
 
     Written as N - 1 comparisons, because argmax over a strided dimension is many times slower.
     """
-    top, best = utilities.select(-2, 0), torch.zeros_like(utilities.select(-2, 0), dtype=torch.int64)
+    top = utilities.select(-2, 0)
+    best = torch.zeros_like(top, dtype=torch.int64)
     for option in range(1, utilities.shape[-2]):
         utility = utilities.select(-2, option)
-        best = torch.where(utility > top, option, best)
-        top = torch.maximum(top, utility)
+        higher = utility > top
+        best = higher.to(torch.int64) if option == 1 else best.masked_fill_(higher, option)
+        if option + 1 < utilities.shape[-2]:
+            top = torch.maximum(top, utility)
     return best
 
 
@@ -129,7 +132,7 @@ def build_inputs(
     unchanged. Signs between -1 and 1, or beyond, show a cue of that strength. Cues stand in the context that is kept
     for fine-tuning, or in the drawn ones of pre-training.
     """
-    context = _show_context(world, episodes, slots, signs, audits, pretrained_contexts)
+    context = show_context(world, episodes, slots, signs, audits, pretrained_contexts)
     encoded = encode_options(world, episodes.options)
     inputs = encoded.new_empty(*episodes.shape, world.input_width)
     inputs[..., : world.option_width] = encoded
@@ -149,7 +152,7 @@ def input_writer(
     A step is a small part of a window and stays in a processor's cache. It is laid out with the episodes last, so that
     long runs of numbers are written alike: symbols are compared, and what options share is copied, by the row.
     """
-    context = _show_context(world, episodes, slots, signs, audits, pretrained_contexts)
+    context = show_context(world, episodes, slots, signs, audits, pretrained_contexts)
     width, symbols = world.option_width, torch.arange(world.symbols, dtype=context.dtype, device=context.device)
 
     def write(step: int, out: Tensor) -> None:
@@ -177,15 +180,15 @@ def encode_options(world: World, options: Tensor) -> Tensor:
     return torch.nn.functional.embedding(options.to(torch.int64), both).flatten(-2)
 
 
-def _show_context(
+def show_context(
     world: World,
     episodes: Episodes,
     slots: Tensor | None,
     signs: Tensor | None,
     audits: Tensor | None,
-    pretrained_contexts: bool,
+    pretrained_contexts: bool = False,
 ) -> Tensor:
-    """What the options of an episode share, (S, E, B, input_width - option_width)."""
+    """What the options of an episode share, (S, E, B, input_width - option_width); arguments as in `build_inputs`."""
     used_slots = episodes.slots if slots is None else slots.expand_as(episodes.slots)
     used_signs = episodes.signs if signs is None else signs.expand_as(episodes.signs)
     contexts = episodes.contexts if pretrained_contexts else None
