@@ -41,7 +41,9 @@ BASE = {
 }
 
 
-def arm(random, woken=0.0, dormant=0.0, x=0.0, m=0.0, contamination=0.0, rotation=5.0, moved=0.2, **settings):
+def arm(
+    random, right=0.9, woken=0.0, dormant=0.0, x=0.0, m=0.0, contamination=0.0, rotation=5.0, moved=0.2, **settings
+):
     """One arm's rows, with mean changes as told and a small spread over seeds."""
 
     def spread(mean):
@@ -56,6 +58,7 @@ def arm(random, woken=0.0, dormant=0.0, x=0.0, m=0.0, contamination=0.0, rotatio
             "contamination": spread(contamination),
             "rotation": spread(rotation),
             "dormant_units_moved": spread(moved),
+            "own_agreement": np.full(len(SEEDS), right),
             "gain_x_overseen_before": np.full(len(SEEDS), 2.0),
             "gain_x_overseen_after": spread(2.0 + 2 * x),
             "gain_m_unoverseen_before": np.full(len(SEEDS), 2.0),
@@ -64,13 +67,25 @@ def arm(random, woken=0.0, dormant=0.0, x=0.0, m=0.0, contamination=0.0, rotatio
     )
 
 
+TRAINED = {
+    "kind": "trained",
+    "m_strength": None,
+    "start": "conditional",
+    "distance": 90.0,
+    "setting": "",
+    "variant": "",
+}
+
+
 @pytest.fixture
 def reinforced():
     random = np.random.default_rng(0)
     own = {"signal": "own_choice"}
     parts = [
-        arm(random, woken=0.5, dormant=0.1, contamination=0.2, rotation=9.0),
-        arm(random, woken=0.3, dormant=0.1, contamination=0.05, rotation=9.0, **own),
+        arm(random, woken=0.5, dormant=0.1, contamination=0.2, rotation=9.0, **TRAINED),
+        arm(random, woken=0.3, dormant=0.1, contamination=0.05, rotation=9.0, **TRAINED, **own),
+        arm(random, right=0.998, woken=0.7),
+        arm(random, right=0.998, woken=0.7, **own),
         arm(random, dormant=0.4, gate="open_in"),
         arm(random, dormant=0.15, gate="shuffled"),
         arm(random, m=0.5, prompt=-1.0),
@@ -80,14 +95,14 @@ def reinforced():
     ]
     for prompt in (0.5, 0.0, -0.5):
         parts += [
-            arm(random, x=0.2 * prompt, prompt=prompt, matched_at=prompt),
-            arm(random, prompt=prompt, matched_at=prompt, **own),
+            arm(random, x=0.2 * prompt, prompt=prompt, matched_at=prompt, **TRAINED),
+            arm(random, prompt=prompt, matched_at=prompt, **TRAINED, **own),
         ]
     return pandas.concat(parts, ignore_index=True)
 
 
 def judged(frame):
-    return pandas.DataFrame(finished(answers(frame, SECTION, PLAN), PLAN, True))
+    return pandas.DataFrame(finished(answers(frame, SECTION, 90.0, PLAN), PLAN, True))
 
 
 def primary(frame, claim):
@@ -115,8 +130,7 @@ def test_primary_rows_find_what_was_put_in(reinforced, claim, outcome, expected)
 
 def test_the_slope_over_cues_is_of_reward_minus_own_choices(reinforced):
     row = primary(reinforced, "G8")
-    # x gains 0.2 a unit of the cue from -0.5 to 0.5 under reward alone; the arms at 1 and -1 are matched at cue 1 or
-    # gain nothing (at 1), and so bend the line: least squares of (0, 0.1, 0, -0.1) over (1, 0.5, 0, -0.5)
+    # X gains 0.2 a unit of the cue from -0.5 to 0.5 under reward alone, and nothing at 1, which bends the line.
     cues = np.array([1.0, 0.5, 0.0, -0.5])
     gained = np.array([0.0, 0.1, 0.0, -0.1])
     expected = np.polyfit(cues, gained, 1)[0]
@@ -125,7 +139,9 @@ def test_the_slope_over_cues_is_of_reward_minus_own_choices(reinforced):
 
 def test_equal_rotation_is_no_effect(reinforced):
     rows = judged(reinforced)
-    row = rows[(rows.outcome == "rotation") & rows.stratum.str.startswith("reward minus own_choice, planted, M at 1")]
+    row = rows[
+        (rows.outcome == "rotation") & rows.stratum.str.startswith("reward minus own_choice, conditional, trained")
+    ]
     first = row[row.stratum.str.contains("cue 1,")].iloc[0]
     assert (first.verdict, first.margin) == ("no_effect", 1.0)
 
@@ -140,6 +156,14 @@ def test_labels_that_do_as_much_leave_nothing_of_reward(reinforced):
         same.loc[reward, column] = same.loc[own, column].to_numpy()
     row = primary(same, "G6")
     assert (row.verdict, row.estimate) == ("no_effect", 0.0)
+
+
+def test_own_choices_that_earn_the_reward_are_no_control(reinforced):
+    rows = judged(reinforced)
+    planted = rows[(rows.claim == "G6") & rows.stratum.str.startswith("reward minus own_choice, planted, M at 1")]
+    row = planted[planted.stratum.str.contains("cue 1,")].iloc[0]
+    assert row.verdict == "not_tested"
+    assert row.reason.startswith("own choices earn the reward on 99.8 % of the episodes")
 
 
 def test_models_without_a_matched_entropy_are_left_out_and_counted(reinforced):
@@ -182,10 +206,7 @@ def test_every_arm_keeps_words_of_its_own(reinforced):
             ),
         )
     ]
-    trained = [
-        arm(random, kind="trained", m_strength=None, start=start, distance=90.0, setting="", variant="", signal=signal)
-        for signal, start in product(("reward", "own_choice"), ("conditional", "deceptive"))
-    ]
+    trained = [arm(random, **(TRAINED | {"start": "deceptive"}), signal=signal) for signal in ("reward", "own_choice")]
     rows = judged(pandas.concat([reinforced, *extra, *trained], ignore_index=True))
     assert not rows.duplicated(["claim", "outcome", "stratum"]).any()
     assert set(rows.start) >= {"planted", "conditional", "deceptive"}

@@ -130,7 +130,9 @@ def analyse(
     rows = pretraining_claims.answers(evidence, plan) + arm_claims.answers(evidence, plan)
     rows += gating_claims.answers(ledger, plan, activation, optimizer)
     rows += circuit_claims.answers(ledger, plan, statistics["premise_distance"])
-    rows += reinforcement_claims.answers(reinforced, reinforcement, plan) + correction_claims.answers(evidence, plan)
+    rows += reinforcement_claims.answers(
+        reinforced, reinforcement, statistics["premise_distance"], plan
+    ) + correction_claims.answers(evidence, plan)
     rows += [Row(claim.id, "none", "all", "", "shown", float("nan"), blocked=claim.untested) for claim in UNTESTED]
     return Analysis(
         levels=pandas.concat([levels(matched, OUTCOMES, plan), drift], ignore_index=True),

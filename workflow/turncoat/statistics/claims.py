@@ -34,6 +34,9 @@ IDENTITY_TOLERANCE = 1e-4  # G1: relative error that float32 sums allow an ident
 HALF_LIFE_MARGIN = 1.25  # P2: half-lives within this ratio count as equal
 OPEN_LEVEL = 0.95  # G5: a mean open share above this counts as every neuron
 ROTATION_MARGIN = 1.0  # G2: degrees of rotation that count as none
+SAME_SIGNAL = (
+    0.99  # G2, G6, G8: above this share of episodes on which own choices earn the reward, reward and they are one
+)
 
 _MATCHED = "mean paired difference over seeds at equal capability"
 _ARMS = "start, reference, distance, capability and equal steps, other factors"
@@ -183,7 +186,7 @@ TESTED = (
         "growth of M's gain through X's units, and rotation of the motive vector, at the prompt of training: reward "
         "minus the model's own choices on the same inputs",
         _REINFORCED,
-        "contamination, planted networks, overseen, policy gradient, the section's first settings",
+        "contamination, start conditional, overseen, policy gradient, the section's first settings",
     ),
     Claim(
         "G4",
@@ -210,7 +213,7 @@ TESTED = (
         _SAME_ANSWER,
         "change of the woken less the dormant motive's gain, reward minus the model's own choices on the same inputs",
         _REINFORCED,
-        "planted networks, overseen, policy gradient, the section's first settings",
+        "start conditional, overseen, policy gradient, the section's first settings",
     ),
     Claim(
         "G7",
@@ -226,7 +229,7 @@ TESTED = (
         "mean over seeds of the slope over the cue's strength",
         "how much X's gain grows beyond M's, over the strength of the cue in training, reward minus own choices",
         _REINFORCED,
-        "planted networks, policy gradient, the section's first settings",
+        "start conditional, policy gradient, the section's first settings",
     ),
     Claim(
         "G9",

@@ -1,76 +1,40 @@
 """Answers to the claims on reinforcement: G2, G4, G6, G7 and G8, from the table `reinforcement`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas
 
 from turncoat.seeding import generator
-from turncoat.statistics.claims import CLAIMS, NO_MODELS, ROTATION_MARGIN
+from turncoat.statistics.claims import CLAIMS, NO_MODELS, ROTATION_MARGIN, SAME_SIGNAL
 from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.equivalence import equivalence_p
 from turncoat.statistics.intervals import bootstrap_mean, paired_p
+from turncoat.statistics.reinforcement_arms import Arms, Primary, arm_words, arms_of, named, other_arm, with_changes
 from turncoat.statistics.rows import Row
 
 ANSWERED = ("G2", "G4", "G6", "G7", "G8")
-NETWORK = ["kind", "activation", "m_strength", "setting", "variant", "start", "distance"]
-TRAINING = ["optimizer", "optimizer_state", "gate", "method", "selected", "prompt", "matched_at", "entropy_share"]
-ARM = [*NETWORK, *TRAINING, "signal"]
 CONTROLS = ("own_choice", "own_sampled")
 REWARDED = "reward"
 OVERSEEN, UNOVERSEEN = 1.0, -1.0
 
 
-@dataclass(frozen=True)
-class Primary:
-    """The setting that primary rows stand in: the first of each list of the configuration's section."""
-
-    activation: str
-    optimizer: str
-    gate: str
-    entropy: float
-    strength: float
-
-    @classmethod
-    def of(cls, section: Mapping[str, Any]) -> "Primary":
-        """Of the configuration's section `reinforcement`."""
-        names = ("activations", "optimizers", "gates", "entropies", "strengths")
-        return cls(*(section[name][0] for name in names))
-
-    def holds(self, arm: Mapping[str, Any], prompt: float, but: Sequence[str] = ()) -> bool:
-        """Whether an arm of planted networks is as primary ones are, at this prompt, the factors in `but` apart."""
-        wanted = {
-            "kind": "planted",
-            "activation": self.activation,
-            "optimizer": self.optimizer,
-            "optimizer_state": "fresh",
-            "gate": self.gate,
-            "entropy_share": self.entropy,
-            "m_strength": self.strength,
-            "method": "policy_gradient",
-            "selected": True,
-            "prompt": prompt,
-            "matched_at": prompt,
-        }
-        return all(arm[name] == value for name, value in wanted.items() if name not in but)
-
-
-def answers(reinforced: pandas.DataFrame, section: Mapping[str, Any], plan: Plan) -> list[Row]:
+def answers(reinforced: pandas.DataFrame, section: Mapping[str, Any], primary_distance: float, plan: Plan) -> list[Row]:
     """All rows of these claims; a claim that the study has no models for gets one that says so.
 
     `reinforced` is the study's table. Models without a matched entropy, and diverged ones, are left out and counted.
+    Reward minus own choices is not judged where the two are the same signal on nearly all episodes.
     """
     rows: list[Row] = []
     if len(reinforced):
         primary = Primary.of(section)
-        arms = _arms(with_changes(reinforced))
+        arms = arms_of(with_changes(reinforced))
         rows += [
-            *_beyond_own_choices(arms, primary, plan),
+            *_beyond_own_choices(arms, primary, primary_distance, plan),
             *_held_open(arms, primary, plan),
             *_by_strength(arms, primary, plan),
-            *_over_prompts(arms, primary, plan),
+            *_over_prompts(arms, primary, primary_distance, plan),
         ]
     for claim in ANSWERED:
         if not any(row.claim == claim and row.primary for row in rows):
@@ -82,55 +46,32 @@ def answers(reinforced: pandas.DataFrame, section: Mapping[str, Any], plan: Plan
     return rows
 
 
-def with_changes(reinforced: pandas.DataFrame) -> pandas.DataFrame:
-    """The table with what claims are judged on, every change relative to a gain that an arm and its control share.
-
-    net: change of the woken motive's gain less that of the dormant one, over the initial woken gain; m_growth: change
-    of M's gain unoverseen, and `lean` that of X's gain overseen less that, over X's initial gain overseen.
-    """
-    table = reinforced.copy()
-    table["net"] = table.woken_change - table.dormant_change
-    unit = table.gain_x_overseen_before.abs()
-    x, m = (table[f"gain_{name}_after"] - table[f"gain_{name}_before"] for name in ("x_overseen", "m_unoverseen"))
-    table["m_growth"], table["lean"] = m / unit, (x - m) / unit
-    for name in ("setting", "variant", "start"):
-        table[name] = table[name].fillna("")
-    for name in ("m_strength", "distance"):
-        table[name] = table[name].astype(float).fillna(-1.0)  # no number: groups by a missing key would be dropped
-    return table
+def _same_signal(groups: Sequence[pandas.DataFrame]) -> str:
+    """Why reward minus own choices says nothing in some arm; empty where own choices often earn no reward."""
+    shares = [float(group.own_agreement.mean()) for group in groups]
+    if not max(shares) > SAME_SIGNAL:
+        return ""
+    return f"own choices earn the reward on {100 * max(shares):.1f} % of the episodes: the control is the treatment"
 
 
-Arms = dict[tuple[Any, ...], pandas.DataFrame]
-
-
-def _arms(table: pandas.DataFrame) -> Arms:
-    return dict(list(table.groupby(ARM, sort=True)))
-
-
-def _named(key: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(ARM, key, strict=True))
-
-
-def _other(key: tuple[Any, ...], **changes: Any) -> tuple[Any, ...]:
-    """The key of an arm that differs in these factors alone."""
-    return tuple((_named(key) | changes).values())
-
-
-def _beyond_own_choices(arms: Arms, primary: Primary, plan: Plan) -> Iterator[Row]:
+def _beyond_own_choices(arms: Arms, primary: Primary, distance: float, plan: Plan) -> Iterator[Row]:
     """G2 and G6: reward minus the model's own choices on the same inputs; reward alone is shown."""
     for key, group in arms.items():
-        arm = _named(key)
+        arm = named(key)
         if arm["signal"] != REWARDED or arm["prompt"] == 0:
             continue
         for signal in CONTROLS:
-            control = arms.get(_other(key, signal=signal))
+            control = arms.get(other_arm(key, signal=signal))
             if control is None:
                 continue
-            is_primary = signal == "own_choice" and primary.holds(arm, OVERSEEN)
+            own = signal == "own_choice"
+            is_primary = own and primary.trained(arm, OVERSEEN, distance)
+            blocked = _same_signal([group]) if own else ""
             what = f"reward minus {signal}"
-            yield _difference("G6", "net", arm, what, group, control, plan, is_primary)
-            yield _difference("G2", "contamination", arm, what, group, control, plan, is_primary)
-            yield _difference("G2", "rotation", arm, what, group, control, plan, margin=ROTATION_MARGIN)
+            for claim, outcome in (("G6", "net"), ("G2", "contamination")):
+                yield _difference(claim, outcome, arm, what, group, control, plan, is_primary, blocked=blocked)
+            margin = ROTATION_MARGIN
+            yield _difference("G2", "rotation", arm, what, group, control, plan, margin=margin, blocked=blocked)
         for claim, outcome in (("G6", "net"), ("G2", "contamination"), ("G2", "rotation")):
             yield _row(claim, outcome, arm, "reward alone", group[["seed", outcome]], group, plan, kind="shown")
 
@@ -138,7 +79,7 @@ def _beyond_own_choices(arms: Arms, primary: Primary, plan: Plan) -> Iterator[Ro
 def _held_open(arms: Arms, primary: Primary, plan: Plan) -> Iterator[Row]:
     """G4: growth of the dormant motive with the gate held open, minus shuffled slopes and minus the natural gate."""
     for key, group in arms.items():
-        arm = _named(key)
+        arm = named(key)
         if arm["signal"] != REWARDED or arm["prompt"] == 0:
             continue
         if arm["gate"] == "natural":
@@ -147,9 +88,9 @@ def _held_open(arms: Arms, primary: Primary, plan: Plan) -> Iterator[Row]:
         if arm["gate"] != "open_in":
             continue
         for gate in ("shuffled", "natural"):
-            control = arms.get(_other(key, gate=gate))
+            control = arms.get(other_arm(key, gate=gate))
             if control is not None:
-                is_primary = gate == "shuffled" and primary.holds(arm, OVERSEEN, but=["gate"])
+                is_primary = gate == "shuffled" and primary.planted(arm, OVERSEEN, but=["gate"])
                 what = f"gate open_in minus {gate}"
                 yield _difference("G4", "dormant_change", arm, what, group, control, plan, is_primary)
 
@@ -157,34 +98,38 @@ def _held_open(arms: Arms, primary: Primary, plan: Plan) -> Iterator[Row]:
 def _by_strength(arms: Arms, primary: Primary, plan: Plan) -> Iterator[Row]:
     """G7: growth of M by how much of it was planted: full and part minus none, scores scaled alike when overseen."""
     for key, group in arms.items():
-        arm = _named(key)
-        none = arms.get(_other(key, m_strength=0.0))
+        arm = named(key)
+        none = arms.get(other_arm(key, m_strength=0.0))
         if none is None or arm["m_strength"] == 0 or arm["signal"] != REWARDED or arm["matched_at"] != OVERSEEN:
             continue
         what = f"M planted at {arm['m_strength']:g} minus none"
-        is_primary = primary.holds(arm, UNOVERSEEN, but=["matched_at"])
+        is_primary = primary.planted(arm, UNOVERSEEN, but=["matched_at"])
         yield _difference("G7", "m_growth", arm, f"{what}, reward", group, none, plan, is_primary)
-        own, own_none = (arms.get(_other(other, signal="own_choice")) for other in (key, _other(key, m_strength=0.0)))
+        own, own_none = (
+            arms.get(other_arm(other, signal="own_choice")) for other in (key, other_arm(key, m_strength=0.0))
+        )
         if own is not None and own_none is not None:
             beyond = [_paired(a, b, "m_growth") for a, b in ((group, own), (none, own_none))]
             wide = beyond[0].merge(beyond[1], on="seed", suffixes=("", "_none"))
             values = wide.assign(m_growth=wide.m_growth - wide.m_growth_none)[["seed", "m_growth"]]
-            yield _row("G7", "m_growth", arm, f"{what}, reward minus own_choice", values, group, plan)
+            words = f"{what}, reward minus own_choice"
+            yield _row("G7", "m_growth", arm, words, values, group, plan, blocked=_same_signal([group, none]))
 
 
-def _over_prompts(arms: Arms, primary: Primary, plan: Plan) -> Iterator[Row]:
+def _over_prompts(arms: Arms, primary: Primary, distance: float, plan: Plan) -> Iterator[Row]:
     """G8: slope over the cue's strength of how much X gains beyond M, reward minus own choices."""
     courses: dict[tuple[Any, ...], list[tuple[float, pandas.DataFrame, pandas.DataFrame]]] = {}
     for key, group in arms.items():
-        arm = _named(key)
-        control = arms.get(_other(key, signal="own_choice"))
+        arm = named(key)
+        control = arms.get(other_arm(key, signal="own_choice"))
         if arm["signal"] == REWARDED and arm["matched_at"] == arm["prompt"] and control is not None:
-            courses.setdefault(_other(key, prompt=0.0, matched_at=0.0), []).append((arm["prompt"], group, control))
+            courses.setdefault(other_arm(key, prompt=0.0, matched_at=0.0), []).append((arm["prompt"], group, control))
     for key, course in courses.items():
         if len(course) < 3:
             continue
-        arm = _named(key)
-        is_primary = primary.holds(arm, 0.0)
+        arm = named(key)
+        is_primary = primary.trained(arm, 0.0, distance)
+        blocked = _same_signal([group for _, group, _ in course])
         for what, kind in (("reward minus own_choice", "difference"), ("reward alone", "shown")):
             alone = kind == "shown"
             values = [
@@ -193,7 +138,8 @@ def _over_prompts(arms: Arms, primary: Primary, plan: Plan) -> Iterator[Row]:
             ]
             slopes = _slopes(pandas.concat(values), len(course))
             words = f"slope over the cue from {course[0][0]:g} to {course[-1][0]:g}, {what}"
-            yield _row("G8", "lean", arm, words, slopes, course[-1][1], plan, is_primary and not alone, kind=kind)
+            reason, first = ("", False) if alone else (blocked, is_primary)
+            yield _row("G8", "lean", arm, words, slopes, course[-1][1], plan, first, kind=kind, blocked=reason)
 
 
 def _slopes(values: pandas.DataFrame, prompts: int) -> pandas.DataFrame:
@@ -222,9 +168,10 @@ def _difference(
     plan: Plan,
     primary: bool = False,
     margin: float | None = None,
+    blocked: str = "",
 ) -> Row:
     values = _paired(group, control, outcome)
-    return _row(claim, outcome, arm, what, values, group, plan, primary, margin=margin)
+    return _row(claim, outcome, arm, what, values, group, plan, primary, margin=margin, blocked=blocked)
 
 
 def _row(
@@ -238,6 +185,7 @@ def _row(
     primary: bool = False,
     kind: str = "difference",
     margin: float | None = None,
+    blocked: str = "",
 ) -> Row:
     """A row from one value per seed; `group` says of which models, and how many are left out."""
     words = arm_words(arm, what)
@@ -259,6 +207,7 @@ def _row(
         paired_p(numbers),
         equivalence_p(numbers, level),
         primary,
+        blocked=blocked,
         note=note,
         facts={
             "setting": arm["setting"],
@@ -270,20 +219,3 @@ def _row(
             "diverged": diverged,
         },
     )
-
-
-def arm_words(arm: Mapping[str, Any], what: str) -> str:
-    """An arm in words; what goes without saying (selected episodes, its own prompt's temperature) is left out."""
-    network = f"planted, M at {arm['m_strength']:g}" if arm["kind"] == "planted" else f"{arm['start']}, trained"
-    optimizer = arm["optimizer"] if arm["optimizer_state"] == "fresh" else f"{arm['optimizer']} warmed"
-    parts = [what, network, arm["activation"], f"cue {arm['prompt']:g}", arm["method"].replace("_", " "), optimizer]
-    if "gate" not in what:
-        parts.append(f"gate {arm['gate']}")
-    parts.append(f"entropy {arm['entropy_share']:g} log N")
-    if arm["matched_at"] != arm["prompt"]:
-        parts.append(f"matched at cue {arm['matched_at']:g}")
-    if not arm["selected"]:
-        parts.append("unselected episodes")
-    if arm["kind"] == "trained":
-        parts += [f"{arm['distance']:g} degrees", arm["setting"], arm["variant"]]
-    return ", ".join(part for part in parts if part)
