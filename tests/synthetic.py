@@ -14,8 +14,9 @@ from turncoat.configuration.plan import Block, Cell, Plan, expand, own_cells
 from turncoat.configuration.sections import Heads
 from turncoat.seeding import generator
 from turncoat.statistics.factors import value_of
-from turncoat.tables import causes, curves, gating_units, knowledge, measurements, organisms, trajectories
+from turncoat.tables import causes, curves, gating, gating_units, knowledge, measurements, organisms, trajectories
 from turncoat.tables.atomic import write_table
+from turncoat.tables.ledger import by_circuit
 
 MADE_BY = {"made_by": "tests/synthetic.py"}
 DISTANCES = {0.0: 0.0, 45.0: 0.5, 90.0: 1.0}  # attainable shortfall
@@ -94,12 +95,12 @@ def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bo
     if cell.stage == "finetune":
         units = _units(cell, seeds, random)
         write_table(folder / "gating" / cell.id / f"{block.name}.parquet", units, gating_units.SCHEMA, MADE_BY)
+        sums = folder / "gating_sums" / cell.id / f"{block.name}.parquet"
+        write_table(sums, by_circuit(units), gating.SUMS, MADE_BY)
 
 
 def _snapshot_steps(cell: Cell) -> np.ndarray:
     last, count = cell.labels["steps"], cell.labels["snapshots"] or 2
-    if cell.stage == "elicit":
-        count = 10  # how it went is measured more often than weights are kept
     return np.unique(np.round(np.expm1(np.linspace(0, np.log1p(last), count))).astype(int))
 
 
@@ -188,6 +189,7 @@ def _kept(start: str, steps: np.ndarray, own: np.ndarray, truth: Truth) -> dict[
 
 
 def _units(cell: Cell, seeds: np.ndarray, random: np.random.Generator) -> dict[str, Any]:
+    """Unit rows at the last snapshot, in two cue states; at the first, where no claim looks, the same turned about."""
     width, depth, activation = cell.labels["width"], cell.labels["depth"], cell.labels["activation"]
     grid = np.array(
         [(s, k, layer, u) for s in seeds for k in range(2) for layer in range(1, depth + 1) for u in range(width)]
@@ -203,15 +205,27 @@ def _units(cell: Cell, seeds: np.ndarray, random: np.random.Generator) -> dict[s
     momentum = 1.0 if cell.labels["optimizer"] == "adam" else 0.0
     update = gradient_in + momentum * 0.5
     noisy = np.exp(momentum * random.standard_normal(count))
-    return {
+    part = np.full(count, 1 / (depth * width))
+    ended = {
         "organism_id": np.array([f"{cell.id}-{value}" for value in seed]),
-        "seed": seed, "state": np.where(state == 0, "overseen", "unoverseen"), "layer": layer, "unit": unit,
+        "seed": seed, "step": np.full(count, cell.labels["steps"]),
+        "state": np.where(state == 0, "overseen", "unoverseen"), "layer": layer, "unit": unit,
+        "circuit": np.array(["none", "x", "m"])[unit % 3], "confirmed": unit != 3, "random": unit % 4 == 1,
+        "shared": np.zeros(count, bool),
+        **{f"{name}_{aim}": (unit % 3 == place) * 0.9 for name in ("share", "cosine", "gain")
+           for place, aim in ((1, "x"), (2, "m"))},
         "activation": level, "absolute_activation": level, "open_share": np.where(dead, 0.0, 0.5),
-        "mean_slope": np.full(count, 0.5), "gradient_in": gradient_in, "gradient_out": gradient_out,
+        "mean_slope": np.full(count, 0.5), "dead": dead, "dormant_score": np.where(dead, 0.0, 1.0), "utility": level,
+        "gradient_in": gradient_in, "gradient_out": gradient_out,
         "gradient_bias": gradient_in, "closed_gradient_in": share * gradient_in,
         "closed_gradient_out": share * gradient_out,
         "update_in": update, "update_out": gradient_out * noisy, "update_bias": update,
         "fresh_update_in": gradient_in,
         "fresh_update_out": gradient_out * noisy, "fresh_update_bias": gradient_in,
-        "identity_error": np.full(count, 1e-7), "dead": dead,
+        **{f"coasting_{name}": np.full(count, momentum * 0.5) for name in gating_units.DIRECTIONS},
+        "identity_error": np.full(count, 1e-7),
+        **dict.fromkeys(gating_units.KERNELS, part),
     }  # fmt: skip
+    begun = ended | {"step": np.zeros(count, int), "gradient_out": 1 / level, "identity_error": np.ones(count)}
+    begun["closed_gradient_in"] = begun["gradient_in"]
+    return {name: np.concatenate([begun[name], ended[name]]) for name in ended}

@@ -101,6 +101,9 @@ def test_the_profile_for_gpus_only_adds_to_the_other() -> None:
     plain, gpu = (
         yaml.safe_load((REPOSITORY / "profiles" / name / "profile.yaml").read_text()) for name in ("slurm", "slurm-gpu")
     )
+    rules = "\n".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    cells = re.findall(r"^rule (\w+):\n(?:(?!^rule ).)*?\{cell\}(?:(?!^rule ).)*?gpu=int\(HAS_GPU\)", rules, re.M | re.S)
+    assert gpu["groups"] == [f"{rule}={rule}" for rule in sorted(cells, key=gpu["groups"].index)]
     added = {"groups", "group-components", "resources", "cores"}
     assert {key: value for key, value in gpu.items() if key not in added} == plain
 

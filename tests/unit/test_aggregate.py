@@ -81,7 +81,7 @@ def test_scratch_alone_still_builds(tmp_path: Path) -> None:
 
 JUDGED = ("measurements", "curves", "causes", "knowledge")
 WRONG = {
-    "missing ledger": ("gating/{first}.parquet", None, "no such file"),
+    "missing ledger": ("gating_sums/{first}.parquet", None, "no such file"),
     "missing curves": ("classify/{first}/curves.parquet", None, "no such file"),
     "missing causes": ("classify/{first}/causes.parquet", None, "no such file"),
     "missing knowledge": ("classify/{first}/knowledge.parquet", None, "no such file"),

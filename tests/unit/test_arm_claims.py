@@ -208,3 +208,45 @@ def test_models_that_look_like_none_of_the_types_are_compared_apart(tmp_path: Pa
     assert none.estimate.item() == pytest.approx(0.10, abs=0.02) and none.verdict.item() == "contradicted"
     typed = rows[~rows.index.str.contains("of none of")]
     assert typed.estimate.item() == pytest.approx(0.0, abs=0.02) and typed.verdict.item() == "not_tested"
+
+
+def test_apart_minus_alike_whatever_the_studys_own_slots(tmp_path: Path) -> None:
+    """In a study whose own slots are 30 degrees apart, the arm at 90 is the one that they are subtracted from."""
+    arm = {"starts": ["corrigible"], "distances": [90], "vary": {"world.slot_angle": [30, 60, 90]}}
+    more = {"world": {"slot_angle": 30}, "finetuning": {"mode": "instructed", "steps": 1600, "snapshots": 10}}
+    claims = arms_study(
+        tmp_path, Truth(c=NULL, placebo=NULL, spread=0.01, shift={("corrigible", "slot_angle 90"): SIZE}),
+        {"pointer": arm}, **more,
+    )  # fmt: skip
+    row = primary(claims, "P5a")
+    assert row.reference == "without slot_angle 90" and row.stratum.startswith("corrigible with slot_angle 90 minus")
+    assert row.verdict == "supported" and row.estimate == pytest.approx(SIZE, abs=0.02)
+    beside = claims[(claims.claim == "P5a") & (claims.reference == "without slot_angle 60")]
+    assert len(beside) and not beside.primary.any()
+
+
+def test_slots_between_have_no_widest_against_narrowest(tmp_path: Path) -> None:
+    """90 against 30 degrees is compared nowhere where both are compared with the study's own 60."""
+    arm = {"starts": ["corrigible"], "distances": [90], "vary": {"world.slot_angle": [30, 60, 90]}}
+    more = {"world": {"slot_angle": 60}, "finetuning": {"mode": "instructed", "steps": 1600, "snapshots": 10}}
+    shift = {("corrigible", "slot_angle 90"): SIZE, ("corrigible", "slot_angle 30"): -SIZE}
+    claims = arms_study(tmp_path, Truth(c=NULL, placebo=NULL, spread=0.01, shift=shift), {"pointer": arm}, **more)
+    assert primary(claims, "P5a").verdict == "not_tested"
+    rows = claims[(claims.claim == "P5a") & (claims.outcome == "d") & (claims.match == "capability 0.90")]
+    assert sorted(rows.reference) == ["without slot_angle 30", "without slot_angle 90"]
+    assert rows.estimate.tolist() == pytest.approx([SIZE, SIZE], abs=0.02)
+
+
+def test_the_objective_head_of_the_study_itself_is_ablated(tmp_path: Path) -> None:
+    """Where pre-training has the head anyway; not in models from scratch, nor where all heads are withheld."""
+    arms = {
+        "main": {"starts": ["internal", "scratch", "scratch_exposed"], "distances": [90]},
+        "withheld": {"starts": ["internal"], "distances": [90], "dodges": ["knowledge_withheld"]},
+        "off": {"starts": ["internal"], "distances": [90], "vary": {"pretraining.heads.objective": [0.0]}},
+    }
+    truth = Truth(c=NULL, placebo=NULL, spread=0.01, objective=dict.fromkeys(("internal", "scratch"), SIZE))
+    claims = arms_study(tmp_path, truth, arms, pretraining={"heads": {"objective": 1.0}})
+    row = primary(claims, "P4d")
+    assert (row.start, row.variant, row.verdict) == ("internal", "", "supported")
+    rows = claims[(claims.claim == "P4d") & (claims.outcome == "ablation")]
+    assert rows[["start", "variant"]].to_numpy().tolist() == [["internal", ""]]

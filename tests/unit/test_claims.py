@@ -119,7 +119,7 @@ def test_adjustment_is_over_primary_strata_only(planted: tuple[Path, pandas.Data
     assert claims[~claims.primary].adjusted_p.isna().all()
     adjusted = claims[claims.adjusted_p.notna()]
     assert (adjusted.adjusted_p >= adjusted.p).all()
-    assert adjusted.claim.tolist() == ["P1", "P2", "P3", "P4a", "P4b", "P4c", "G1", "G3"]
+    assert adjusted.claim.tolist() == ["P1", "P2", "P3", "P4a", "P4b", "P4c", "G1", "G3", "G5"]
 
 
 def test_planted_null_is_no_effect(tmp_path: Path) -> None:

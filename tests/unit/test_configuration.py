@@ -78,6 +78,10 @@ BAD = {
         "evaluation: {episodes: 64}",
         "evaluation.fit_episodes = 512: allowed: at most episodes = 64",
     ),
+    "too few episodes to fit a unit's content to": (
+        "gating: {episodes: 9}\nworld: {attributes: 8, options: 3}",
+        "gating.episodes = 9: allowed with 8 attributes and 3 options: at least 10",
+    ),
     "a distance too small to scale by": (
         "arms: {main: {starts: [scratch], distances: [4]}}",
         "4 degrees: allowed: 0 (X is Y), or 10 to 180",
@@ -262,6 +266,21 @@ def test_a_premise_that_no_arm_can_measure_is_a_warning() -> None:
     assert "the premise is not measured" in plan_text(config, expand(config))
     config = load_config({"arms": {"main": arm | {"distances": [60, 90]}}})
     assert "WARNING" not in plan_text(config, expand(config))
+
+
+def test_a_parity_that_untrained_networks_show_is_a_warning() -> None:
+    arm = {"starts": ["internal", "scratch"], "distances": [90]}
+    for world, warned in (
+        ({"encoding": "plain", "cue": {"coding": "parity"}}, True),
+        ({"encoding": "plain", "cue": {"coding": "parity", "bits": 4}}, False),
+        ({"encoding": "plain"}, False),
+        ({"encoding": "facts", "cue": {"coding": "parity"}}, False),
+    ):
+        config = load_config({"arms": {"main": arm}, "world": world})
+        assert ("take 4 bits" in plan_text(config, expand(config))) is warned
+    varied = arm | {"vary": {"world.cue.coding": ["parity"]}}
+    config = load_config({"arms": {"main": arm, "parity": varied}, "world": {"encoding": "plain"}})
+    assert "take 4 bits" in plan_text(config, expand(config))
 
 
 def test_all_problems_come_in_one_message() -> None:

@@ -10,13 +10,16 @@ from core import CPU, make_architecture, make_recipe, make_stack, make_world, si
 from torch import Tensor
 
 from turncoat.dodges import early_stopping, gradient_routing, knowledge_withheld, l2_to_start, last_layer_reset
+from turncoat.organisms.choices import agreement, option_scores
 from turncoat.organisms.mlp import Stack, backward, forward, initialise
 from turncoat.training.block import Origin, Trained, finetune_block, pretrain_block
 from turncoat.training.interventions import Dodge, Intervention
 from turncoat.training.loop import train
 from turncoat.training.losses import loss_and_gradient
+from turncoat.training.routing import read_out, routed_backward
 from turncoat.training.starts import Lesson, find_start
 from turncoat.training.streams import Batch, Task, finetuning_stream, pretraining_stream
+from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import seed_objectives
 
 SEEDS = (1, 2, 3)
@@ -143,54 +146,116 @@ def test_a_member_that_is_capable_from_the_start_never_moves() -> None:
 
 
 def routed_reference(stack: Stack, leaf: Tensor, batch: Batch) -> Tensor:
-    """Autograd's gradient where each episode reaches one half of the units alone: what the other half adds to the
-    output is cut out of the graph."""
+    """Autograd's gradient of two losses: that of the first half alone, of overseen episodes and with respect to its own
+    paths; and that of the whole, of all episodes, with respect to the second half's."""
     views = stack.view(leaf)
     hidden = batch.inputs.flatten(1, 2)
     for layer in ("hidden1", "hidden2"):
         hidden = torch.relu(hidden @ views[f"{layer}.weight"] + views[f"{layer}.bias"].unsqueeze(1))
     terms = hidden.unsqueeze(1) * views["readout.weight"].unsqueeze(2)  # (E, columns, rows, width)
     half = terms.shape[-1] // 2
-    overseen = (batch.signs[..., 0] > 0).repeat(1, 3)[:, None, :, None]
-    first, second = terms[..., :half], terms[..., half:]
-    kept = torch.where(overseen, first, first.detach()).sum(-1) + torch.where(overseen, second.detach(), second).sum(-1)
-    scores = (kept + views["readout.bias"].unsqueeze(2))[:, 0].unflatten(1, (3, -1))
-    loss = torch.nn.functional.cross_entropy(scores, batch.targets, reduction="sum") / batch.targets.shape[1]
-    return torch.autograd.grad(loss, leaf)[0]
+    first, second = terms[..., :half].sum(-1), terms[..., half:].sum(-1)
+    overseen = batch.signs[..., 0] > 0
+
+    def loss(terms: Tensor, counted: Tensor) -> Tensor:
+        scores = (terms + views["readout.bias"].unsqueeze(2))[:, 0].unflatten(1, (3, -1))
+        each = torch.nn.functional.cross_entropy(scores, batch.targets, reduction="none")
+        return (each * counted).sum() / batch.targets.shape[1]
+
+    total = loss(first, overseen) + loss(first.detach() + second, torch.ones_like(overseen))
+    return torch.autograd.grad(total, leaf)[0]
 
 
-def gradient_of(stack: Stack, batch: Batch) -> tuple[Stack, list[Tensor]]:
-    """The gradient that training with gradient routing takes, and those of every unit."""
-    gates = gradient_routing.DODGE.pretraining().gates
-    assert gates is not None
+def gradient_of(stack: Stack, batch: Batch) -> Stack:
+    """The gradient that training with gradient routing takes."""
+    routes = gradient_routing.DODGE.pretraining().routes
+    assert routes is not None
     trace = forward(stack, batch.inputs.flatten(1, 2))
-    _, output_gradient = loss_and_gradient(trace.output, batch, {})
-    gradient = stack.with_flat(torch.zeros_like(stack.flat))
-    return gradient, backward(stack, trace, output_gradient, gradient, gates(batch, stack.architecture))
+    gradient = stack.with_flat(torch.full_like(stack.flat, 9.0))
+    chosen = routes(batch, stack.architecture)
+    found = [loss_and_gradient(read_out(stack, trace, route.read), batch, {})[1] for route in chosen]
+    gradient.flat[sum(stack.architecture.sizes) * stack.members :] = 0
+    routed_backward(stack, trace, chosen, found, gradient)
+    return gradient
 
 
 @pytest.mark.parametrize("width", [8, 7])
-def test_gradient_routing_equals_autograd_with_the_other_half_masked(width: int) -> None:
+def test_gradient_routing_equals_autograd_of_what_each_half_learns_from(width: int) -> None:
     stack = make_stack(WORLD, list(SEEDS), width=width)
     stack = stack.with_flat(stack.flat.double())
     batch = next(pretraining_stream(WORLD, Lesson(find_start("conditional")), SEEDS, OBJECTIVES_OF, 20, 0.5)(0))
     batch = replace(batch, inputs=batch.inputs.double())
-    gradient, _ = gradient_of(stack, batch)
     leaf = stack.flat.clone().requires_grad_(True)
-    assert torch.allclose(gradient.flat, routed_reference(stack, leaf, batch), atol=1e-12)
+    assert torch.allclose(gradient_of(stack, batch).flat, routed_reference(stack, leaf, batch), atol=1e-12)
 
 
-def test_an_episode_gives_no_gradient_at_all_to_the_other_cues_half() -> None:
+def test_unoverseen_episodes_teach_the_half_that_stays_nothing() -> None:
     stack = make_stack(WORLD, list(SEEDS), "gelu", width=8)
     stream = pretraining_stream(WORLD, Lesson(find_start("conditional")), SEEDS, OBJECTIVES_OF, 20, 0.5)
     for batch in stream(0):
-        for sign, none, some in ((1.0, slice(4, 8), slice(0, 4)), (-1.0, slice(0, 4), slice(4, 8))):
-            alike = replace(batch, signs=torch.full_like(batch.signs, sign))
-            gradient, deltas = gradient_of(stack, alike)
-            parts = gradient.views
-            assert not deltas[-1][..., none].any() and deltas[-1][..., some].any()
-            assert not parts["hidden2.weight"][..., none].any() and not parts["hidden2.bias"][:, none].any()
-            assert not parts["readout.weight"][..., none].any() and parts["readout.weight"][:, 0, some].any()
+        parts = gradient_of(stack, replace(batch, signs=-torch.ones_like(batch.signs))).views
+        assert not parts["hidden2.weight"][..., :4].any() and not parts["hidden2.bias"][:, :4].any()
+        assert not parts["readout.weight"][..., :4].any() and parts["readout.weight"][:, 0, 4:].any()
+        told = gradient_of(stack, batch).views["readout.weight"]
+        silenced = stack.with_flat(stack.flat.clone())
+        silenced.views["readout.weight"][..., 4:] = 0
+        assert torch.equal(told[..., :4], gradient_of(silenced, batch).views["readout.weight"][..., :4])
+        assert not torch.equal(told[..., 4:], gradient_of(silenced, batch).views["readout.weight"][..., 4:])
+
+
+def test_training_takes_the_routed_step() -> None:
+    stack = make_stack(WORLD, list(SEEDS), width=8)
+    stream = pretraining_stream(WORLD, Lesson(find_start("conditional")), SEEDS, OBJECTIVES_OF, 20, 0.5)
+    expected = stack.flat - 0.5 * gradient_of(stack, next(stream(0))).flat
+    recipe = make_recipe(1, 0.5, optimizer="sgd")
+    train(
+        stack,
+        stream,
+        recipe,
+        lambda _: (torch.zeros(3), torch.zeros(3)),
+        None,
+        None,
+        gradient_routing.DODGE.pretraining(),
+    )
+    assert torch.allclose(stack.flat, expected, atol=1e-6)
+
+
+def test_gradient_routing_learns_what_plain_pretraining_does_and_cutting_off_takes_m_away() -> None:
+    """M goes unoverseen, and what is rewarded overseen stays, better than with a half that is chosen at random."""
+    world, seeds = make_world("plain", options=2), tuple(range(4))
+    architecture = make_architecture(world, width=32)
+    taught: dict[str, Tensor] = {}
+    for name, make in (("plain", Intervention), ("routed", gradient_routing.DODGE.pretraining)):
+        trained = pretrain_block(
+            world, architecture, Lesson(find_start("conditional")), make_recipe(800), 64, 0.5, 90, seeds, CPU, silent,
+            make,
+        ).trajectory  # fmt: skip
+        taught[name] = trained.capability[-1]
+        rows = trained.weights[-1]
+    assert taught["plain"].mean() > 0.9 and taught["routed"].mean() > taught["plain"].mean() - 0.03
+    objectives = seed_objectives(seeds, 4, 90, CPU)
+    episodes = draw_episodes(world, seeds, "cut", 0, 1, 2000, CPU)
+    m = best_option(episodes.utilities(objectives[None, :, 2, None, None]))[0]
+    asked = best_option(episodes.utilities(episodes.slots[..., 0, :].unsqueeze(2)))[0]
+
+    def kept(cut: Tensor | None) -> tuple[float, float]:
+        stack = Stack.from_rows(architecture, rows.clone())
+        if cut is None:
+            gradient_routing.cut_off(stack, stack)
+        else:
+            stack.views["readout.weight"][..., cut] = 0
+        chosen = [
+            best_option(option_scores(stack, build_inputs(world, episodes, signs=torch.tensor([sign, 1.0]))[0]))
+            for sign in (1.0, -1.0)
+        ]
+        return agreement(chosen[0], asked).mean().item(), agreement(chosen[1], m).mean().item()
+
+    overseen, unoverseen = kept(None)
+    whole = kept(torch.tensor([], dtype=torch.long))
+    assert whole[1] > 0.85 and unoverseen < 0.62 and overseen > whole[0] - 0.03
+    halves = [torch.randperm(32, generator=torch.Generator().manual_seed(draw))[:16] for draw in range(8)]
+    random = torch.tensor([kept(half) for half in halves])
+    assert overseen > random[:, 0].max() and unoverseen < random[:, 1].min() - 0.1
 
 
 def test_gradient_routing_cuts_the_unoverseen_half_off_before_fine_tuning() -> None:
@@ -206,4 +271,4 @@ def test_gradient_routing_cuts_the_unoverseen_half_off_before_fine_tuning() -> N
     assert torch.equal(began["readout.weight"][..., :4], parent["readout.weight"][..., :4])
     for name in architecture.shapes:
         assert name == "readout.weight" or torch.equal(began[name], parent[name])
-    assert gradient_routing.DODGE.finetuning().gates is None
+    assert gradient_routing.DODGE.finetuning().routes is None

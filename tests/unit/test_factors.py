@@ -72,13 +72,13 @@ def test_what_follows_from_another_difference_is_not_said() -> None:
     }
     chosen = {"training": {"optimizer": "sgd", "learning_rate": 0.5, "method": "policy_gradient", "samples": 4}}
     chosen |= {"world": {"cue": {"a": 1, "bits": 3}, "attribute_table": "here.csv", "attribute_table_sha256": "ab"}}
-    found = differences(chosen, own, ("world", "training"))
+    found = differences(chosen, own, ("world", "training"), 0.5)
     assert found == {"attribute_table_sha256": "ab", "optimizer": "sgd", "method": "policy_gradient"}
     chosen["training"]["samples"] = 16
-    assert differences(chosen, own, ("training",))["samples"] == 16
-    assert differences(own, chosen, ("training",))["samples"] == "none"
+    assert differences(chosen, own, ("training",), 0.5)["samples"] == 16
+    assert differences(own, chosen, ("training",), 0.004)["samples"] == "none"
     slower = {"training": own["training"] | {"learning_rate": 0.001}}
-    assert differences(slower, own, ("training",)) == {"learning_rate": 0.001}
+    assert differences(slower, own, ("training",), 0.004) == {"learning_rate": 0.001}
 
 
 def tuned(arm: dict[str, Any], **values: Any) -> dict[tuple[str, str, str], Cell]:
@@ -105,12 +105,97 @@ VARIED = [
     ({"finetuning.learning_rates.adam": [0.01]}, "learning_rate 0.01", ""),
     ({"organism.depth": [3], "finetuning.mode": ["instructed"]}, "depth 3, mode instructed", ""),
     ({"finetuning.label_noise": [0.0]}, "", ""),
+    ({"finetuning.gate": ["open_in"]}, "gate open_in", ""),
+    (
+        {"finetuning.gate": ["closed"], "finetuning.gate_norm_matched": [False]},
+        "gate closed, gate_norm_matched False",
+        "",
+    ),
+    ({"finetuning.gate_norm_matched": [False]}, "", ""),
+    ({"finetuning.beta2": [0.9]}, "beta2 0.9", ""),
+    ({"finetuning.beta2": [0.9], "finetuning.optimizer": ["adamw"]}, "optimizer adamw, beta2 0.9", ""),
+    ({"finetuning.beta2": [0.9], "finetuning.optimizer": ["sgd"]}, "optimizer sgd", ""),
+    ({"finetuning.learning_rates.sgd": [0.1]}, "", ""),
+    ({"pretraining.optimizer": ["sgd"]}, "", "pretraining optimizer sgd"),
+    (
+        {"pretraining.optimizer": ["sgd"], "pretraining.learning_rates.sgd": [0.1]},
+        "",
+        "pretraining optimizer sgd, pretraining learning_rate 0.1",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("vary", "setting", "variant"), VARIED, ids=lambda value: str(value))
 def test_cells_are_described_by_what_is_varied(vary: dict[str, list[Any]], setting: str, variant: str) -> None:
     assert list(tuned({"starts": ["internal"], "vary": vary})) == [("internal", setting, variant)]
+
+
+@pytest.mark.parametrize(
+    ("own", "vary", "setting"),
+    [
+        ({"gate": "open_in", "gate_norm_matched": False}, {"finetuning.gate": ["natural"]}, "gate natural"),
+        ({"gate": "open_in", "gate_norm_matched": False}, {"finetuning.gate": ["closed"]}, "gate closed"),
+        ({"gate": "open_in"}, {"finetuning.gate_norm_matched": [False]}, "gate_norm_matched False"),
+        (
+            {"gate": "open_in", "gate_norm_matched": False},
+            {"finetuning.gate_norm_matched": [True]},
+            "gate_norm_matched True",
+        ),
+        ({"beta2": 0.9}, {"finetuning.beta2": [0.999]}, "beta2 0.999"),
+        ({"beta2": 0.9}, {"finetuning.optimizer": ["sgd"]}, "optimizer sgd"),
+        ({"optimizer": "sgd", "beta2": 0.9}, {"finetuning.optimizer": ["adam"]}, "optimizer adam, beta2 0.9"),
+    ],
+)
+def test_what_a_study_has_of_its_own_is_not_said_but_its_lack_is(
+    own: dict[str, Any], vary: dict[str, list[Any]], setting: str
+) -> None:
+    assert list(tuned({"starts": ["scratch"]}, finetuning=own)) == [("scratch", "", "")]
+    assert list(tuned({"starts": ["scratch"], "vary": vary}, finetuning=own)) == [("scratch", setting, "")]
+
+
+def test_learning_rates_are_told_wherever_they_are_not_the_studys_own_for_that_optimizer() -> None:
+    vary = {"finetuning.learning_rates.sgd": [0.1, 0.5, 0.004]}
+    found = tuned({"starts": ["scratch"], "optimizers": ["adam", "sgd"], "vary": vary})
+    rates = {key[1]: cell.settings["training"]["learning_rate"] for key, cell in found.items()}
+    assert rates == {
+        "": 0.004,
+        "optimizer sgd, learning_rate 0.1": 0.1,
+        "optimizer sgd": 0.5,
+        "optimizer sgd, learning_rate 0.004": 0.004,  # equal to the study's own with its own optimizer
+    }
+
+
+def test_gates_and_betas_cross_and_leave_cells_that_had_none_as_they_were() -> None:
+    vary = {"finetuning.gate": ["natural", "open_in"], "finetuning.gate_norm_matched": [True, False]}
+    vary |= {"finetuning.beta2": [0.999, 0.9]}
+    found = tuned({"starts": ["scratch"], "optimizers": ["adam", "sgd"], "vary": vary})
+    legacy = {"gate": "natural", "gate_norm_matched": True, "beta2": 0.999}
+    settings = {key[1]: cell.settings["training"] for key, cell in found.items()}
+    said = {key: {name: training[name] for name in legacy if name in training} for key, training in settings.items()}
+    open_, free = {"gate": "open_in"}, {"gate": "open_in", "gate_norm_matched": False}
+    assert said == {
+        "": {},
+        "gate open_in": open_,
+        "gate open_in, gate_norm_matched False": free,
+        "beta2 0.9": {"beta2": 0.9},
+        "beta2 0.9, gate open_in": open_ | {"beta2": 0.9},
+        "beta2 0.9, gate open_in, gate_norm_matched False": free | {"beta2": 0.9},
+        "optimizer sgd": {},
+        "optimizer sgd, gate open_in": open_,
+        "optimizer sgd, gate open_in, gate_norm_matched False": free,
+    }
+    plain = tuned({"starts": ["scratch"]})
+    assert found["scratch", "", ""].id == plain["scratch", "", ""].id
+    assert all(not set(legacy) & set(cell.settings["training"]) for cell in plain.values())
+
+
+def test_elicitation_keeps_the_beta_of_its_optimizer_and_passes_natural_gates() -> None:
+    arm = {"starts": ["scratch"], "distances": [90], "elicit": True}
+    vary = {"finetuning.gate": ["open_in"], "finetuning.beta2": [0.9]}
+    cells = expand(load_config({"arms": {"main": arm | {"vary": vary}}})).cells
+    (elicited,) = (cell.settings["training"] for cell in cells if cell.stage == "elicit")
+    assert elicited["beta2"] == 0.9
+    assert "gate" not in elicited
 
 
 def test_what_pretraining_does_leaves_models_from_scratch_as_they_are() -> None:
@@ -139,14 +224,8 @@ def test_dodges_are_variants_of_the_stage_that_they_change() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "vary",
-    [
-        {"world.cue.noise": [0.2, 0.20000001]},
-        {"finetuning.learning_rates.sgd": [0.1, 0.2]},  # said to follow from the optimizer
-    ],
-)
-def test_two_cells_of_the_same_words_are_an_error(vary: dict[str, list[Any]]) -> None:
+def test_two_cells_of_the_same_words_are_an_error() -> None:
+    vary = {"world.cue.noise": [0.2, 0.20000001]}
     arm = {"starts": ["scratch"], "distances": [90], "vary": vary, "optimizers": ["sgd"]}
     with pytest.raises(ConfigurationError, match=r"arms: cells \w+ and \w+ differ, but both are described as"):
         expand(load_config({"arms": {"main": arm}}))

@@ -39,3 +39,8 @@ def test_it_is_read_before_fine_tuning_or_where_the_head_is_trained_later() -> N
 def test_without_models_of_the_arm_nothing_is_allowed() -> None:
     assert "accuracy nan with the head" in blocked(table(0.99, 0.5)[:0])
     assert "nan without" in blocked(table(0.99, 0.5)[:2])
+
+
+def test_a_cue_that_is_read_without_its_head_says_what_would_hide_it() -> None:
+    assert "take cue.bits 4" in blocked(table(0.99, 0.73))
+    assert "bits" not in blocked(table(0.9, 0.5))

@@ -25,15 +25,18 @@ ARCHITECTURE = make_architecture(WORLD, width=16)
 STATEFUL = [name for name in OPTIMIZERS if name != "sgd"]
 
 
-def torchs(name: str, leaf: Tensor, rate: float) -> torch.optim.Optimizer:
+BETAS = [(name, 0.999) for name in OPTIMIZERS] + [(name, beta2) for name in ("adam", "adamw") for beta2 in (0.95, 0.0)]
+
+
+def torchs(name: str, leaf: Tensor, rate: float, beta2: float = 0.999) -> torch.optim.Optimizer:
     """PyTorch's optimizer of that name."""
     if name == "sgd":
         return torch.optim.SGD([leaf], lr=rate)
     if name == "momentum":
         return torch.optim.SGD([leaf], lr=rate, momentum=0.9)
     if name == "adam":
-        return torch.optim.Adam([leaf], lr=rate)
-    return torch.optim.AdamW([leaf], lr=rate, weight_decay=0.01)
+        return torch.optim.Adam([leaf], lr=rate, betas=(0.9, beta2))
+    return torch.optim.AdamW([leaf], lr=rate, betas=(0.9, beta2), weight_decay=0.01)
 
 
 def torchs_state(name: str, optimizer: torch.optim.Optimizer, leaf: Tensor) -> dict[str, Tensor]:
@@ -56,12 +59,12 @@ def reference_gradient(stack: Stack, leaf: Tensor, batch: Batch) -> Tensor:
     return torch.autograd.grad(loss, leaf)[0]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_twenty_steps_equal_torch_optims(name: str) -> None:
+@pytest.mark.parametrize(("name", "beta2"), BETAS)
+def test_twenty_steps_equal_torch_optims(name: str, beta2: float) -> None:
     generator = torch.Generator().manual_seed(2)
     flat = torch.randn(192, generator=generator)
     leaf = flat.clone().requires_grad_(True)
-    ours, theirs = make_optimizer(name, flat, 0.01), torchs(name, leaf, 0.01)
+    ours, theirs = make_optimizer(name, flat, 0.01, beta2=beta2), torchs(name, leaf, 0.01, beta2)
     for _ in range(20):
         gradient = torch.randn(192, generator=generator)
         ours.step(flat, gradient)
@@ -135,14 +138,14 @@ def test_training_follows_its_schedule(schedule: str) -> None:
     assert torch.allclose(stack.flat, leaf, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", STATEFUL)
-def test_a_warmed_state_is_that_of_torch_optim_at_rate_zero(name: str) -> None:
+@pytest.mark.parametrize(("name", "beta2"), [one for one in BETAS if one[0] in STATEFUL])
+def test_a_warmed_state_is_that_of_torch_optim_at_rate_zero(name: str, beta2: float) -> None:
     stack = make_stack(WORLD, [1, 2])
     before = stack.flat.clone()
-    found = warmed_state(stack, stream(purpose="warming"), make_recipe(99, optimizer=name), 20)
+    found = warmed_state(stack, stream(purpose="warming"), make_recipe(99, optimizer=name, beta2=beta2), 20)
     assert torch.equal(stack.flat, before)
     leaf = before.clone().requires_grad_(True)
-    theirs = torchs(name, leaf, 0.0)
+    theirs = torchs(name, leaf, 0.0, beta2)
     for batch in [batch for window in (0, 1) for batch in stream(purpose="warming")(window)][:20]:
         leaf.grad = reference_gradient(stack, leaf, batch)
         theirs.step()
@@ -152,6 +155,12 @@ def test_a_warmed_state_is_that_of_torch_optim_at_rate_zero(name: str) -> None:
     for key, value in expected.items():
         assert torch.allclose(found[key], value, rtol=1e-4, atol=1e-7), key
     assert found["mean"].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_beta2_reaches_training_with_adam_and_adamw_alone(name: str) -> None:
+    usual, other = (tuned(Origin(), optimizer=name, beta2=beta2).trajectory.weights[-1] for beta2 in (0.999, 0.9))
+    assert torch.equal(usual, other) == (name in ("sgd", "momentum"))
 
 
 def weights_and_state(trained: Trained) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -179,17 +188,27 @@ def test_training_on_from_weights_and_carried_state_is_training_on(name: str) ->
 
 
 @pytest.mark.parametrize("name", STATEFUL)
-def test_a_block_warms_from_its_own_start_on_episodes_apart(name: str) -> None:
+def test_a_block_warms_from_its_own_start_on_the_episodes_of_its_budget(name: str) -> None:
     parents = make_stack(WORLD, [0, 1, 2], width=16)
     rows = parents.rows()
     found = tuned(Origin(rows, warm_steps=5), 1, optimizer=name)
     task = Task(budget=WINDOW * BATCH)
     recipe = make_recipe(1, optimizer=name)
-    state = warmed_state(parents, stream(task, "warming", (0, 1, 2)), recipe, 5)
+    state = warmed_state(parents, stream(task, "finetuning", (0, 1, 2)), recipe, 5)
     split = {key: parents.rows(value) if value.ndim else value for key, value in state.items()}
     assert torch.equal(weights_and_state(found)[0], weights_and_state(tuned(Origin(rows, split), 1, optimizer=name))[0])
     assert not torch.equal(weights_and_state(found)[0], weights_and_state(tuned(Origin(rows), 1, optimizer=name))[0])
     assert found.trajectory.checks[0] == 0 and torch.equal(found.trajectory.weights[0], rows)
+
+
+def test_without_a_budget_a_block_warms_on_episodes_of_its_own() -> None:
+    rows = make_stack(WORLD, [0, 1, 2], width=16).rows()
+    found = weights_and_state(tuned(Origin(rows, warm_steps=5), 1, task=Task()))[0]
+    for purpose, same in (("warming", True), ("finetuning", False)):
+        parents = make_stack(WORLD, [0, 1, 2], width=16)
+        state = warmed_state(parents, stream(Task(), purpose, (0, 1, 2)), make_recipe(1), 5)
+        split = {key: parents.rows(value) if value.ndim else value for key, value in state.items()}
+        assert torch.equal(found, weights_and_state(tuned(Origin(rows, split), 1, task=Task()))[0]) is same
 
 
 CASES: dict[str, dict[str, Any]] = {

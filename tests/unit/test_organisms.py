@@ -1,8 +1,13 @@
 """Stacked networks: gradients against autograd, members that never mix."""
 
+import math
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 from core import make_stack, make_world
+from torch import Tensor
 
 from turncoat.organisms.activations import ACTIVATIONS, activation
 from turncoat.organisms.choices import agreement, choices, option_scores
@@ -24,6 +29,60 @@ def test_slope_and_pull_equal_autograd(name: str) -> None:
     (expected,) = torch.autograd.grad(function.value(z), z, upstream)
     assert torch.allclose(upstream * function.slope(z.detach()), expected, atol=1e-12)
     assert torch.allclose(function.pull(upstream, z.detach()), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_are_those_of_pytorch(name: str) -> None:
+    z = torch.linspace(-120, 120, 2401, dtype=torch.float64)
+    theirs = {"identity": lambda z: z, "relu_squared": lambda z: torch.nn.functional.relu(z) ** 2}
+    reference = theirs.get(name) or getattr(torch.nn.functional, name)
+    assert torch.allclose(activation(name).value(z), reference(z), rtol=1e-12, atol=1e-30)
+    assert torch.allclose(activation(name).value(z.float()), reference(z).float(), rtol=1e-5, atol=1e-6)
+    assert activation(name).slope(z.float()).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["silu", "relu_squared", "tanh"])
+def test_a_number_is_rounded_alike_wherever_it_stands(name: str) -> None:
+    """A vectorised kernel may treat a tensor's last few numbers apart; which they are depends on the neighbours."""
+    function, z, gradient = activation(name), 3 * torch.randn(300), torch.randn(300)
+    value, slope, pulled = function.value(z), function.slope(z), function.pull(gradient, z)
+    for last in range(1, 300, 7):
+        part = z[:last].clone()
+        assert torch.equal(function.value(part), value[:last])
+        assert torch.equal(function.slope(part), slope[:last])
+        assert torch.equal(function.pull(gradient[:last].clone(), part), pulled[:last])
+
+
+def normal_mean(function: Callable[[Tensor], Tensor], low: float = -12, high: float = 12) -> float:
+    """Expectation over z ~ N(0, 1), of what lies between two bounds, by Gauss-Legendre quadrature."""
+    points, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(2000))
+    z = (high - low) / 2 * points + (high + low) / 2
+    density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
+    return (function(z) * density * weights).sum().item() * (high - low) / 2
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "gelu"])
+def test_the_gain_keeps_variance(name: str) -> None:
+    function = activation(name)
+    if name == "tanh":
+        kept = normal_mean(lambda z: (function.gain * function.value(z)).square())
+    else:
+        kept = normal_mean(lambda z: function.value(function.gain * z).square())
+    assert kept == pytest.approx(1, abs=1e-6)
+
+
+def test_gelus_slope_reverses_and_what_its_negative_side_carries() -> None:
+    function = activation("gelu")
+    z = torch.linspace(-6, 0, 600_001, dtype=torch.float64)
+    slope = function.slope(z)
+    negative = z[slope < 0]
+    assert negative.max().item() == pytest.approx(-0.7518, abs=5e-5)
+    assert (slope[z < -0.7519] < 0).all() and (slope[z > -0.7517] > 0).all()
+    assert slope.min().item() == pytest.approx(-0.1289, abs=5e-5)
+    assert z[slope.argmin()].item() == pytest.approx(-math.sqrt(2), abs=1e-4)
+    for part, share in ((function.slope, 0.051), (function.value, 0.019)):
+        power = lambda z, part=part: part(z).square()  # noqa: E731
+        assert normal_mean(power, high=0) / normal_mean(power) == pytest.approx(share, abs=5e-4)
 
 
 def test_an_unknown_activation_is_refused() -> None:

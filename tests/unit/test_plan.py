@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from turncoat.configuration import cells
+from turncoat.configuration import cells, costs
 from turncoat.configuration.cells import canonical_json, cell_id
 from turncoat.configuration.loading import load_config
 from turncoat.configuration.plan import Plan, expand, own_cells
+from turncoat.worlds.world import World
 
 ARM = {"starts": ["internal", "scratch"], "distances": [45, 90]}
 
@@ -234,3 +235,21 @@ def test_totals_count_models_jobs_and_steps() -> None:
         "report": 1,
     }
     assert plan.totals.core_minutes > 0 and plan.totals.megabytes > 0
+
+
+def test_costs_know_how_wide_each_cells_inputs_are() -> None:
+    """The widths that training uses, whatever a cell's cue coding, contexts, encoding and symbols."""
+    vary = {"world.cue.coding": ["signal", "parity"], "world.cue.bits": [4], "world.cue.contexts": [1, 3]}
+    arms = {"main": {"starts": ["scratch"], "distances": [90], "vary": vary}}
+    for world in ({}, {"encoding": "plain", "audit_penalty": 0.0}, {"encoding": "product", "attributes": 5}):
+        found = set()
+        for cell in planned(arms=arms, world=world).cells:
+            width = World.from_settings(cell.settings["world"]).input_width
+            assert costs.input_width(cell.settings["world"]) == width
+            found.add(width)
+        assert len(found) == 4
+    wide, narrow = (
+        planned(arms={"main": {"starts": ["scratch"], "distances": [90], "vary": {"world.cue.contexts": [count]}}})
+        for count in (16, 1)
+    )
+    assert wide.totals.core_minutes > narrow.totals.core_minutes and wide.totals.megabytes > narrow.totals.megabytes

@@ -6,10 +6,11 @@ import pandas
 from core import make_world
 
 from turncoat.classification import causal, curve, measure, planted, presentations, price, types
-from turncoat.configuration import sections
+from turncoat.configuration import sections, settings
 from turncoat.configuration.models import Evaluation
 from turncoat.configuration.types import TypeCutoffs
 from turncoat.organisms.activations import ACTIVATIONS
+from turncoat.organisms.gates import MODES, NATURAL
 from turncoat.organisms.mlp import FAMILIES
 from turncoat.reporting import figures, style
 from turncoat.stages.aggregate import CUTOFF_GRIDS
@@ -18,7 +19,7 @@ from turncoat.statistics.arm_claims import ANSWERED
 from turncoat.statistics.claims import CLAIMS, TESTED
 from turncoat.tables import alignment, assembly, causes, curves, measurements, trust
 from turncoat.training.losses import HEADS
-from turncoat.training.optimizers import OPTIMIZERS
+from turncoat.training.optimizers import BETA2, OPTIMIZERS
 from turncoat.training.schedules import SCHEDULES
 from turncoat.training.starts import PRETRAINED_STARTS, STRATEGIC_STARTS, UNTRAINED_STARTS
 from turncoat.worlds.objectives import OBJECTIVES
@@ -29,6 +30,9 @@ def test_allowed_values_are_those_that_exist() -> None:
     assert set(get_args(sections.Encoding)) == set(ENCODINGS)
     assert set(get_args(sections.Activation)) == set(ACTIVATIONS)
     assert set(get_args(sections.Optimizer)) == set(OPTIMIZERS)
+    assert set(get_args(sections.Gate)) == set(MODES)
+    assert {"beta2": BETA2, "gate": NATURAL.mode, "gate_norm_matched": NATURAL.norm_matched} == settings.LEGACY
+    assert set(style.ACTIVATIONS) == set(ACTIVATIONS)
     assert set(get_args(sections.Start)) == {*PRETRAINED_STARTS, *UNTRAINED_STARTS}
     assert set(sections.PRETRAINED_STARTS) == set(PRETRAINED_STARTS)
     assert set(sections.STRATEGIC_STARTS) == set(STRATEGIC_STARTS)

@@ -37,7 +37,21 @@ class Balance(HTMLParser):
         self.identities += [value for key, value in attrs if key == "id" and value]
 
 
-FIGURES = ("headline", "persistence", "motives", "causal", "multiverse", "gating", "trust", "learning", "dodges")
+FIGURES = (
+    "headline",
+    "persistence",
+    "motives",
+    "causal",
+    "multiverse",
+    "gating",
+    "flow",
+    "factorial",
+    "reinforcement",
+    "correction",
+    "trust",
+    "learning",
+    "dodges",
+)
 
 
 def build(folder: Path, truth: Truth | None = None, **overrides: Any) -> str:

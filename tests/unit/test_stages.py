@@ -3,8 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import duckdb
+import numpy as np
 import pandas
+import pyarrow.dataset
 import pytest
 import torch
 from running import FINETUNE, PRETRAIN, STRATEGIC, TRAINING, WORLD, run_stage, train
@@ -12,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from turncoat.fingerprint import stage_fingerprint
+from turncoat.gating.ledger import coasting_update
 from turncoat.tables.atomic import TableError
 from turncoat.tables.weights import load_optimizer, load_organisms
 
@@ -96,19 +101,73 @@ def test_weights_files_do_not_tell_the_recipe(trained: Path) -> None:
         assert word not in content
 
 
-def test_the_ledger_is_written_for_every_unit_and_cue_state(trained: Path, tmp_path: Path) -> None:
-    child = trained / "child"
-    run_stage(
+def probe(child: Path, out: Path, *more: str, training: dict[str, Any] | None = None, code: int = 0) -> str:
+    """Run the gating probe on a trained block."""
+    return run_stage(
         "probe_gating", "--weights", str(child / "weights.safetensors"),
         "--optimizer", str(child / "optimizer.safetensors"), "--label", "b",
-        "--settings", json.dumps({"training": TRAINING, "gating": {"episodes": 30}}),
-        "--output", str(tmp_path / "units.parquet"),
+        "--settings", json.dumps({"training": TRAINING | (training or {}), "gating": {"episodes": 30}}),
+        "--output", str(out / "gating" / "b" / "1-3.parquet"), "--sums", str(out / "sums" / "b" / "1-3.parquet"),
+        *more, code=code,
     )  # fmt: skip
-    units = pandas.read_parquet(tmp_path / "units.parquet")
-    assert len(units) == 3 * 3 * 2 * 8
-    assert not units.duplicated(["organism_id", "state", "layer", "unit"]).any()
-    assert (units.update_in != units.fresh_update_in).any()  # the saved state was used
+
+
+def test_the_ledger_is_written_for_every_unit_and_cue_state(trained: Path, tmp_path: Path) -> None:
+    probe(trained / "child", tmp_path)
+    units = pandas.read_parquet(tmp_path / "gating" / "b" / "1-3.parquet")
+    assert len(units) == 3 * 2 * 3 * 2 * 8
+    assert not units.duplicated(["organism_id", "step", "state", "layer", "unit"]).any()
+    first, last = units[units.step == 0], units[units.step == 24]
+    assert len(first) == len(last) == len(units) // 2
+    assert (last.update_in != last.fresh_update_in).any()  # the saved state was used
+    assert (first.update_in == first.fresh_update_in).all() and (first.coasting_in == 0).all()
     assert (units.closed_gradient_in == 0).all()
+    assert units.gain_x[units.state == "placebo"].isna().all() and units.gain_x[units.state != "placebo"].notna().all()
+    overseen = units[units.state == "overseen"].groupby(["organism_id", "step"])
+    assert overseen.kernel_share.sum().to_numpy() == pytest.approx(1, abs=1e-5)
+    assert (units.groupby(["organism_id", "step", "state"]).across_share.sum().abs() <= 1 + 1e-5).all()
+
+    sums = pandas.read_parquet(tmp_path / "sums" / "b" / "1-3.parquet")
+    assert len(sums) == 3 * 2 * 3 * 2 * 5
+    keys = ["organism_id", "step", "state", "layer"]
+    found = sums.set_index([*keys, "circuit"])
+    for circuit, rows in [*units.groupby("circuit"), ("all", units), ("random", units[units.random])]:
+        groups = rows.groupby(keys)
+        of = found.xs(circuit, level="circuit").loc[groups.size().index]
+        assert (of.units == groups.size()).all()
+        assert of.kernel_share.to_numpy() == pytest.approx(groups.kernel_share.sum().to_numpy(), rel=1e-4, abs=1e-6)
+        norm = np.sqrt((rows.update_out.astype(float) ** 2).groupby([rows[key] for key in keys]).sum())
+        assert of.update_out.to_numpy() == pytest.approx(norm.to_numpy(), rel=1e-5)
+
+
+def test_unit_rows_open_as_one_dataset(trained: Path, tmp_path: Path) -> None:
+    probe(trained / "child", tmp_path)
+    folder = tmp_path / "gating"
+    (folder / "c").mkdir()
+    (folder / "c" / "1-3.parquet").write_bytes((folder / "b" / "1-3.parquet").read_bytes())
+    whole = pyarrow.dataset.dataset(folder, partitioning=["cell"])
+    assert whole.count_rows() == 2 * 288
+    assert whole.count_rows(filter=pyarrow.dataset.field("cell") == "c") == 288
+    query = f"SELECT count(*), sum(kernel_share) FROM read_parquet('{folder}/*/*.parquet') WHERE state = 'overseen'"
+    assert duckdb.sql(query).fetchall() == [(192, pytest.approx(2 * 3 * 2))]
+
+
+def test_a_carried_state_moves_the_first_snapshot_and_a_warmed_one_is_not_known(trained: Path, tmp_path: Path) -> None:
+    parent = ("--parent", str(trained / "parent"))
+    probe(trained / "child", tmp_path, *parent, training={"optimizer_state": "carried"})
+    units = pandas.read_parquet(tmp_path / "gating" / "b" / "1-3.parquet")
+    first = units[units.step == 0]
+    assert (first.coasting_in > 0).any() and (first.update_in != first.fresh_update_in).any()
+    parents = load_organisms(trained / "parent" / "weights.safetensors", CPU).stack(-1)
+    state = load_optimizer(trained / "parent" / "optimizer.safetensors", parents.architecture, CPU)
+    step = coasting_update(parents.flat, "adam", TRAINING["learning_rate"], state)
+    expected = parents.view(step)["hidden1.weight"].norm(dim=1)
+    found = first[(first.state == "overseen") & (first.layer == 1)].coasting_in.to_numpy().reshape(3, 8)
+    assert found == pytest.approx(expected.numpy(), rel=1e-5)
+    probe(trained / "child", tmp_path, training={"optimizer_state": "warmed"})
+    units = pandas.read_parquet(tmp_path / "gating" / "b" / "1-3.parquet")
+    assert (units.update_in.isna() == (units.step == 0)).all()
+    assert "is 'fresh', but --parent is" in probe(trained / "child", tmp_path, *parent, code=1)
 
 
 def test_saved_optimizer_state_is_that_of_the_last_step(trained: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from turncoat.seeding import generator
-from turncoat.statistics.contrasts import Plan, contrast, contrast_table
+from turncoat.statistics.contrasts import Columns, Plan, columns_of, contrast, contrast_table
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.intervals import (
     Estimate,
@@ -97,6 +97,20 @@ def test_paired_p_and_sign_p() -> None:
     assert paired_p(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
     assert paired_p(np.zeros(10)) == 1 and paired_p(np.full(10, 0.3)) == pytest.approx(2 * 0.5**10)
     assert sign_p(np.array([np.inf] * 9 + [-1.0])) == pytest.approx(stats.binomtest(9, 10).pvalue)
+
+
+def test_p_of_a_mean_is_scipys_to_the_bit() -> None:
+    random = np.random.default_rng(4)
+    for count in (2, 3, 7, 24, 48) * 20:
+        values = random.normal(0.02, 0.1, count)
+        assert paired_p(values) == stats.ttest_1samp(values, 0.0).pvalue
+        sides = (
+            stats.ttest_1samp(values, -0.05, alternative="greater"),
+            stats.ttest_1samp(values, 0.05, alternative="less"),
+        )
+        assert equivalence_p(values, 0.05) == max(side.pvalue for side in sides)
+        found = t_interval(values, 0.9)
+        assert found.high - found.value == pytest.approx(stats.t.ppf(0.95, count - 1) * stats.sem(values))
 
 
 def test_equivalence_equals_statsmodels() -> None:
@@ -231,10 +245,15 @@ def arm(values: np.ndarray, arrived: np.ndarray | None = None, diverged: np.ndar
     )
 
 
+def sides(*arms: pandas.DataFrame) -> tuple[Columns, Columns]:
+    start, reference = (columns_of(one, ["d"]) for one in arms)
+    return start, reference
+
+
 def test_contrast_counts_bounds_and_divergence() -> None:
     reached = np.array([True] * 15 + [False] * 5)
     broken = np.array([True] + [False] * 19)
-    found = contrast(arm(np.full(20, 0.5), reached, broken), arm(np.full(20, 0.1)), "d", PLAN, "test")
+    found = contrast(*sides(arm(np.full(20, 0.5), reached, broken), arm(np.full(20, 0.1))), "d", PLAN, "test")
     assert found.estimate.value == pytest.approx(0.4) and len(found.differences) == 14
     assert (found.never_start, found.never_reference, found.diverged) == (5, 0, 1)
     assert found.bound_low == pytest.approx((14 * 0.4 + 5 * (-2 - 0.1)) / 19)
@@ -242,13 +261,13 @@ def test_contrast_counts_bounds_and_divergence() -> None:
 
 
 def test_contrast_of_an_arm_that_all_diverged() -> None:
-    found = contrast(arm(np.ones(20), diverged=np.ones(20, bool)), arm(np.zeros(20)), "d", PLAN, "test")
+    found = contrast(*sides(arm(np.ones(20), diverged=np.ones(20, bool)), arm(np.zeros(20))), "d", PLAN, "test")
     assert found.estimate.count == 0 and math.isnan(found.estimate.value) and found.diverged == 20
 
 
 def test_contrast_pairs_by_seed_and_not_by_row() -> None:
     left, right = arm(np.arange(20.0)), arm(np.arange(20.0) - 1).sample(frac=1, random_state=0)
-    assert set(contrast(left, right, "d", PLAN, "test").differences) == {1.0}
+    assert set(contrast(*sides(left, right), "d", PLAN, "test").differences) == {1.0}
 
 
 def test_contrasts_compare_within_a_setting_only() -> None:

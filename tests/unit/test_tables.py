@@ -18,7 +18,7 @@ import pytest
 from scipy import stats
 
 from turncoat import tables
-from turncoat.tables import assembly, collect, gating_units
+from turncoat.tables import assembly, collect, gating, gating_units
 from turncoat.tables.atomic import (
     TableError,
     read_provenance,
@@ -29,7 +29,7 @@ from turncoat.tables.atomic import (
     write_table,
 )
 from turncoat.tables.fields import field, table_schema
-from turncoat.tables.ledger import by_layer
+from turncoat.tables.ledger import by_circuit
 
 JUDGED = ("measurements", "curves", "causes", "knowledge")
 SCHEMA = table_schema(
@@ -174,7 +174,15 @@ def test_files_of_earlier_plans_are_told_from_those_of_this_one(tmp_path: Path) 
     cells, blocks = [Cell("a", "pretrain"), Cell("b", "finetune", "a")], [Block("7-9", 7, 3)]
     files = set(collect.job_files(cells, blocks))
     judged = {Path("classify", cell.id, "7-9", f"{name}.parquet") for cell in cells for name in JUDGED}
-    assert judged | {Path("gating", "b", "7-9.parquet"), Path("defection", "defection.parquet")} <= files
+    assert (
+        judged
+        | {
+            Path("gating", "b", "7-9.parquet"),
+            Path("gating_sums", "b", "7-9.parquet"),
+            Path("defection", "defection.parquet"),
+        }
+        <= files
+    )
     assert {Path("planted", f"{name}.parquet") for name in ("planted", "discrimination", "known", "causes")} <= files
     left = {Path("classify", "a", "7-9.parquet"), Path("classify", "c", "7-9", "curves.parquet")}
     for path in files | left:
@@ -203,43 +211,77 @@ def test_models_are_read_at_their_first_snapshot_with_a_capability() -> None:
     assert found.start.to_dict() == {1: "a", 7: "f"}
 
 
-def units_of(random: np.random.Generator, models_count: int = 3, layers: int = 2, width: int = 7) -> pa.Table:
+def units_of(
+    random: np.random.Generator, models_count: int = 3, layers: int = 2, width: int = 7
+) -> dict[str, np.ndarray]:
+    """Unit rows at one snapshot in one cue state, with ties, for sums in a loop."""
     places = itertools.product(range(models_count), range(layers), range(width))
-    rows = [(f"c-{model}", model, "overseen", layer + 1, unit) for model, layer, unit in places]
-    columns: dict[str, Any] = {
-        name: [row[place] for row in rows]
-        for place, name in enumerate(("organism_id", "seed", "state", "layer", "unit"))
-    }
+    rows = [(f"c-{model}", model, 8, "overseen", layer + 1, unit) for model, layer, unit in places]
+    names = ("organism_id", "seed", "step", "state", "layer", "unit")
+    columns = {name: np.array([row[place] for row in rows]) for place, name in enumerate(names)}
     for item in gating_units.SCHEMA:
-        if item.name not in columns and item.name != "dead":
+        if pa.types.is_floating(item.type):
             columns[item.name] = np.round(np.exp(random.standard_normal(len(rows))), 1)  # rounding makes ties
-    columns["dead"] = random.random(len(rows)) < 0.3
-    return pa.table(columns, schema=gating_units.SCHEMA)
+        elif pa.types.is_boolean(item.type):
+            columns[item.name] = random.random(len(rows)) < 0.3
+    columns["circuit"] = random.choice(["none", "x", "m"], len(rows))
+    return columns
 
 
-def test_ledger_by_layer_equals_a_loop() -> None:
+def test_sums_by_circuit_equal_a_loop() -> None:
     units = units_of(np.random.default_rng(0))
-    found = by_layer(units).set_index(["organism_id", "layer"])
-    for key, group in units.to_pandas().groupby(["organism_id", "layer"]):
-        row = found.loc[key]
-        assert row.units == len(group)
-        assert row.gradient_in == pytest.approx(np.sqrt((group.gradient_in**2).sum()))
-        share = (group.closed_gradient_in**2).sum() / (group.gradient_in**2).sum()
-        assert row.closed_share_in == pytest.approx(share)
-        dead = (group.update_in**2 * group.dead).sum() / (group.update_in**2).sum()
-        assert row.dead_share_update_in == pytest.approx(dead)
-        rank = stats.spearmanr(group.absolute_activation, group.update_out).statistic
-        assert row.rank_update_out == pytest.approx(rank)
-        assert row.identity_error == group.identity_error.max()
-        if group.dead.any():
-            assert row.largest_dead_gradient_in == group.gradient_in[group.dead].max()
-        else:
-            assert np.isnan(row.largest_dead_gradient_in)
+    units["dormant_score"][::5] = 0.01
+    frame, found = pandas.DataFrame(units), pandas.DataFrame(by_circuit(units))
+    assert sorted(found) == sorted(gating.SUMS.names)
+    assert len(found) == 3 * 2 * 5
+    found = found.set_index(["organism_id", "layer", "circuit"])
+    for (model, layer), whole in frame.groupby(["organism_id", "layer"]):
+        parts = {
+            "all": whole,
+            "random": whole[whole.random],
+            **{c: whole[whole.circuit == c] for c in ("none", "x", "m")},
+        }
+        for circuit, group in parts.items():
+            row = found.loc[(model, layer, circuit)]
+            dead = group[group.dead]
+            assert (row.units, row.dead_units) == (len(group), len(dead))
+            assert row.unconfirmed_units == (~group.confirmed).sum()
+            assert row.dormant_units == (group.dormant_score <= 0.025).sum()
+            for name in ("activation", "open_share", "utility"):
+                assert row[name] == pytest.approx(group[name].mean(), nan_ok=True)
+            for name in ("gradient_in", "update_out", "coasting_bias"):
+                assert row[name] == pytest.approx(np.sqrt((group[name] ** 2).sum()))
+            for name in ("kernel_share", "across_own", "gain_x"):
+                assert row[name] == pytest.approx(group[name].sum())
+            for name in ("update_closed_in", "coasting_closed_out"):
+                assert row[name] == pytest.approx(np.sqrt((dead[name.replace("_closed", "")] ** 2).sum()))
+            below = (group.gradient_in**2).sum()
+            closed, updated = (group.closed_gradient_in**2).sum(), (group.update_in**2).sum()
+            assert row.closed_share_in == pytest.approx(closed / below if len(group) else np.nan, nan_ok=True)
+            share = (dead.update_in**2).sum() / updated if len(group) else np.nan
+            assert row.dead_share_update_in == pytest.approx(share, nan_ok=True)
+            assert row.identity_error == pytest.approx(group.identity_error.max(), nan_ok=True)
+            assert row.largest_closed_gradient_in == pytest.approx(group.closed_gradient_in.max(), nan_ok=True)
+            assert row.largest_dead_gradient_in == pytest.approx(dead.gradient_in.max(), nan_ok=True)
+            rank = stats.spearmanr(whole.absolute_activation, whole.update_out).statistic
+            assert row.rank_update_out == pytest.approx(rank if circuit == "all" else np.nan, nan_ok=True)
 
 
-def test_ledger_without_spread_is_null() -> None:
+def test_circuits_share_out_what_the_layer_has() -> None:
+    found = pandas.DataFrame(by_circuit(units_of(np.random.default_rng(2))))
+    found = found.set_index(["organism_id", "layer", "circuit"]).sort_index()
+    everything = found.xs("all", level="circuit")
+    for name, power in (("units", 1), ("kernel_share", 1), ("gradient_out", 2), ("update_closed_in", 2)):
+        parts = sum(found.xs(circuit, level="circuit")[name] ** power for circuit in ("none", "x", "m"))
+        assert parts.to_numpy() == pytest.approx((everything[name] ** power).to_numpy())
+
+
+def test_ranks_without_spread_or_with_missing_values_are_missing() -> None:
     units = units_of(np.random.default_rng(1))
-    flat = units.set_column(
-        units.schema.get_field_index("absolute_activation"), "absolute_activation", [[1.0] * len(units)]
-    )
-    assert by_layer(flat).rank_gradient_out.isna().all()
+    units["absolute_activation"][:7] = 1.0
+    units["update_out"][8] = np.nan
+    found = pandas.DataFrame(by_circuit(units))
+    found = found[found.circuit == "all"].set_index(["organism_id", "layer"])
+    assert np.isnan(found.rank_gradient_out["c-0", 1])
+    assert np.isnan(found.rank_update_out["c-0", 2]) and not np.isnan(found.rank_gradient_out["c-0", 2])
+    assert found.rank_gradient_out.notna().sum() == 5

@@ -11,10 +11,19 @@ import torch
 from core import CPU, make_architecture, make_recipe, make_stack, make_world, silent
 
 import turncoat.training.block as block
+from turncoat.organisms.activations import ACTIVATIONS
 from turncoat.organisms.fingerprints import fingerprints
-from turncoat.organisms.mlp import Architecture, Stack, forward
+from turncoat.organisms.mlp import Architecture, Stack, backward, forward
 from turncoat.training.block import Origin, finetune_block, pretrain_block
-from turncoat.training.devices import find_device
+from turncoat.training.devices import (
+    CPU_CHUNK,
+    GPU_CHUNK,
+    LARGE_CHUNK,
+    LARGE_LAYER,
+    bounded_chunk,
+    chunk_size,
+    find_device,
+)
 from turncoat.training.loop import Recipe, train
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.schedules import check_steps, snapshot_steps
@@ -221,6 +230,47 @@ def test_neither_chunk_nor_block_changes_a_bit(
     monkeypatch.setattr(block, "chunk_size", lambda device: chunk)
     assert torch.equal(trained_weights(range(10, 15), exposure), expected)
     assert torch.equal(trained_weights(range(12, 14), exposure), expected[:, 2:4])
+
+
+def test_large_networks_train_in_smaller_chunks_on_a_cpu() -> None:
+    size = chunk_size(CPU)
+    assert size == CPU_CHUNK > LARGE_CHUNK
+    assert bounded_chunk(size, CPU, 256, LARGE_LAYER // 256) == size
+    assert bounded_chunk(size, CPU, 256, LARGE_LAYER // 256 + 1) == LARGE_CHUNK
+    assert bounded_chunk(5, CPU, 256, LARGE_LAYER) == 5
+    gpu = torch.device("cuda")
+    assert bounded_chunk(chunk_size(gpu), gpu, 256, LARGE_LAYER) == GPU_CHUNK
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu", "identity"])
+def test_a_step_that_saves_room_is_the_plain_step(activation: str) -> None:
+    """What is written over z is read by backward as z is: gradients and deltas equal bit by bit."""
+    world = make_world()
+    stack, batch = make_stack(world, [1, 2], activation, width=9, depth=3), first_batch()
+    rows = batch.inputs.flatten(1, 2)
+    upstream = torch.randn(2, 7, rows.shape[1], generator=torch.Generator().manual_seed(3))
+    found = []
+    for keep_before in (True, False):
+        trace = forward(stack, rows, 7, keep_before)
+        gradient = stack.with_flat(torch.zeros_like(stack.flat))
+        found.append([trace.output, *trace.values, *backward(stack, trace, upstream, gradient), gradient.flat])
+    for plain, lean in zip(*found, strict=True):
+        assert torch.equal(plain, lean)
+    assert all(part.abs().max() > 0 for part in found[0])
+
+
+def test_pulling_a_gradient_back_leaves_it_alone_unless_it_is_written_over() -> None:
+    for name, function in ACTIVATIONS.items():
+        gradient, z = torch.randn(2, 33, generator=torch.Generator().manual_seed(4)).unbind(0)
+        kept = gradient.clone()
+        pulled = function.pull(gradient, z)
+        assert torch.equal(gradient, kept), name
+        if function.pull_ is not None:
+            assert torch.equal(function.pull_(gradient, z), pulled) and torch.equal(gradient, pulled)
+        if function.value_ is not None:
+            h = function.value_(z.clone())
+            assert torch.equal(h, function.value(z))
+            assert torch.equal(function.pull(kept, h), pulled) and torch.equal(function.slope(h), function.slope(z))
 
 
 def test_training_learns_and_records_what_it_did() -> None:

@@ -8,7 +8,7 @@ import pandas
 import pytest
 from aggregated import Truth, one_arm, study
 
-from turncoat.statistics.contrasts import ARM, Plan, contrast
+from turncoat.statistics.contrasts import ARM, Plan, columns_of, contrast
 from turncoat.statistics.outcomes import limits
 from turncoat.statistics.study import matched_models, offsets_of
 from turncoat.statistics.transitions import occupancy, ratio_table, readings, transition_table, transition_times
@@ -149,7 +149,9 @@ def test_d_at_equal_capability_is_that_of_the_known_curves() -> None:
         assert again.d.to_numpy() == pytest.approx(here.d.to_numpy(), abs=0.002)
         assert again.capability.to_numpy() == pytest.approx(np.full(24, 0.9), abs=0.002)
     level = matched[matched.match == "capability 0.90"]
-    found = contrast(level[level.start == "internal"], level[level.start == "scratch"], "d", PLAN, "test")
+    found = contrast(
+        *(columns_of(level[level.start == start], ["d"]) for start in ("internal", "scratch")), "d", PLAN, "test"
+    )
     expected = d_at(arrival(0.8, 30.0)) - d_at(arrival(0.8, 200.0))
     assert found.estimate.value == pytest.approx(expected, abs=0.003) and expected > 0.1
     final = matched[matched.match == "final step"]
@@ -167,7 +169,7 @@ def test_models_that_never_get_to_a_cross_entropy_are_counted_and_bounded() -> N
     assert (~start.arrived).sum() == 6 and start[~start.arrived].d.isna().all()
     end = stopped.capability.max()
     assert start[~start.arrived].capability.to_numpy() == pytest.approx(np.full(6, end)) and end < 0.75
-    found = contrast(start, scratch, "d", PLAN, "test")
+    found = contrast(columns_of(start, ["d"]), columns_of(scratch, ["d"]), "d", PLAN, "test")
     assert (found.never_start, found.never_reference, len(found.differences)) == (6, 0, 18)
     low, high = (float(bound[0]) for bound in limits(np.array([end]), np.array([1.0]), 2)["d"])
     known, reference = start[start.arrived].d, scratch.set_index("seed").d

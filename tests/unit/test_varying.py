@@ -4,6 +4,7 @@ import itertools
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from turncoat.configuration.loading import load_config
@@ -11,6 +12,7 @@ from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan, expand
 from turncoat.configuration.sections import DODGES, Arm
 from turncoat.configuration.varying import SHORT, VARIED, combinations, with_values
+from turncoat.training.schedules import check_steps
 
 PLACE: dict[str, Any] = {"starts": ["internal", "scratch"], "distances": [90]}
 
@@ -114,6 +116,19 @@ def test_an_arm_that_elicits_brings_each_of_its_models_back() -> None:
     without = planned({"main": arm | {"elicit": False}}, elicitation={"steps": 7})
     assert without.ids() == plan.ids("pretrain") + plan.ids("finetune")
     assert "elicit" not in without.totals.jobs
+
+
+def test_elicitation_is_looked_at_often_enough_to_time_it() -> None:
+    """With few checks, times would be interpolated over most of elicitation: the first of them comes early, and no two
+    lie farther apart than a quarter of all steps."""
+    plan = planned({"main": PLACE | {"elicit": True}})
+    for cell in plan.cells:
+        if cell.stage == "elicit":
+            training = cell.settings["training"]
+            checks = check_steps(training["steps"], training["snapshots"])
+            assert len(checks) > 20 and checks[:3] == [0, 2, 3]
+            assert max(np.diff(checks)) <= training["steps"] / 4
+            assert cell.labels["snapshots"] == training["snapshots"]
 
 
 def test_elicitation_counts_for_elicited_cells_alone() -> None:

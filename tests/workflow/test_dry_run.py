@@ -120,6 +120,23 @@ def test_a_carried_state_is_an_input_of_fine_tuning(tmp_path: Path) -> None:
     assert sorted(files) == ["optimizer.safetensors", "weights.safetensors"]
 
 
+def test_reinforcement_starts_its_own_jobs_only(workspace: Workspace) -> None:
+    workspace.edit(SMOKE, "main: {starts: [internal, scratch], distances: [90]}", f"main: {{{MAIN}, reinforce: true}}")
+    workspace.edit(SMOKE, "gating: {episodes: 64}", "gating: {episodes: 64}\nreinforcement: {enabled: true, steps: 3}")
+    assert workspace.jobs() == {"reinforce_planted": 1, "reinforce": 2, **LAST}
+    plan = expand(read_config(workspace.root / "config.yaml", workspace.root / SMOKE))
+    assert plan.totals.jobs == SMOKE_JOBS | {"reinforce_planted": 1, "reinforce": 2}
+    assert workspace.run().returncode == 0
+    assert workspace.jobs() == {}
+    folder = workspace.root / "results" / "smoke"
+    files = list(job_files(plan.cells, plan.blocks, plan.reinforced))
+    assert len(plan.reinforced) == 3 and all((folder / path).is_file() for path in files)
+    assert foreign_files(folder, plan.cells, plan.blocks, plan.reinforced) == []
+    assert len(foreign_files(folder, plan.cells, plan.blocks)) == 3
+    workspace.edit(SMOKE, "enabled: true, steps: 3", "enabled: true, steps: 4")
+    assert workspace.jobs() == {"reinforce_planted": 1, "reinforce": 2, **LAST}
+
+
 @pytest.mark.parametrize(
     "section",
     ["types: {cosine: 0.8}", "types: {price_sensitivity: 0.5}", "statistics: {margin: 0.1, resamples: 300}"],

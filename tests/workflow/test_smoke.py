@@ -13,7 +13,9 @@ TABLES |= {"curves", "causes", "defection", "populations", "motives", "knowledge
 TABLES |= {"transitions", "ratios", "occupancy"}
 TABLES |= {"reliability", "cutoffs", "coverage", "discrimination", "trust"}
 FIGURES = {
-    "headline", "persistence", "motives", "causal", "multiverse", "gating", "trust", "learning", "dodges",
+    "headline", "persistence", "motives", "causal", "multiverse", "gating", "flow", "factorial",
+    "reinforcement",
+    "correction", "trust", "learning", "dodges",
 }  # fmt: skip
 
 

@@ -84,6 +84,12 @@ def parent_files(wildcards):
     return files
 
 
+def carried_files(wildcards):
+    """What the optimizer's state at step 0 is read from where it was carried on from a cell's parent."""
+    files = parent_files(wildcards)
+    return files if "state" in files else {}
+
+
 def parent_option(wildcards, input):
     """The stage's option that names the parent's folder, empty from scratch."""
     return ["--parent", str(Path(input.parent).parent)] if "parent" in input.keys() else []
@@ -113,6 +119,12 @@ def probed_weights(wildcards):
     blocks = [block.name for block in PLAN.blocks]
     cells = [cell.id for cell in own_cells(PLAN)]
     return expand("<study>/finetune/{cell}/{block}/weights.safetensors", cell=cells, block=blocks)
+
+
+def reinforced_files():
+    """What reinforcement writes: for planted networks and for each cell that asks for it, every block."""
+    blocks = [block.name for block in PLAN.blocks]
+    return expand("<study>/reinforce/{name}/{block}.parquet", name=PLAN.reinforced, block=blocks)
 
 
 def every(pattern, stage=None):

@@ -1,6 +1,7 @@
 """Parts of a study that can be asked for by name; the whole is `all`, in the Snakefile.
 
-In: the plan. Out: `models` (trained), `measurements` (of choices), `ledgers` (of gating).
+In: the plan. Out: `models` (trained), `measurements` (of choices), `ledgers` (of gating),
+`reinforcement`.
 """
 
 
@@ -20,3 +21,8 @@ rule measurements:
 rule ledgers:
     input:
         every("<study>/gating/{cell}/{block}.parquet", "finetune"),
+
+
+rule reinforcement:
+    input:
+        reinforced_files(),

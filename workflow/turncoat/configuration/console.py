@@ -30,11 +30,11 @@ def plan_text(config: Config, plan: Plan) -> str:
         f"  core-minutes  about {totals.core_minutes:,.0f} on a CPU\n"
         f"  megabytes     about {totals.megabytes:,.0f}\n"
         "This is the whole study; what exists already is not run again."
-        f"{_warnings(config, totals.megabytes)}"
+        f"{_warnings(config, plan)}"
     )
 
 
-def _warnings(config: Config, megabytes: float) -> str:
+def _warnings(config: Config, plan: Plan) -> str:
     """What is allowed, and hardly meant."""
     found = []
     distance = config.statistics.premise_distance
@@ -48,6 +48,13 @@ def _warnings(config: Config, megabytes: float) -> str:
             f"no arm has pre-trained starts, and one scratch, at statistics.premise_distance = {distance:g}: the "
             "premise is not measured, and P1 and P3 get no verdict"
         )
+    worlds = [cell.settings["world"] for cell in plan.cells]
+    if any(world["cue"].get("bits") == 3 and world["encoding"] == "plain" for world in worlds):
+        found.append(
+            "world.cue.bits = 3 with coding parity and encoding plain: a linear probe reads such a cue in untrained "
+            "networks at up to 0.73, where P4b and P11 allow 0.6 without a head; take 4 bits"
+        )
+    megabytes = plan.totals.megabytes
     free = shutil.disk_usage(Path.cwd()).free / 1e6
     if megabytes > free:
         found.append(f"about {megabytes:,.0f} megabytes will be written, and {free:,.0f} are free here")

@@ -20,7 +20,7 @@ from turncoat.configuration.plan import Plan
 from turncoat.configuration.studies import overlay_names
 from turncoat.fingerprint import ROOT, files_fingerprint, stage_fingerprint
 
-STAGES = ("pretrain", "finetune", "classify", "classify_planted", "probe_gating", "aggregate", "report")
+STAGES = ("pretrain", "finetune", "classify", "classify_planted", "probe_gating", "reinforce", "aggregate", "report")
 PACKAGES = (
     "snakemake",
     "torch",

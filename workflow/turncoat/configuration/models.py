@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from turncoat.configuration.base import INCREASING, Section, setting
 from turncoat.configuration.errors import describe_problems
+from turncoat.configuration.reinforcement import Reinforcement
 from turncoat.configuration.sections import (
     PRETRAINED_STARTS,
     STRATEGIC_STARTS,
@@ -172,6 +173,7 @@ class Config(Section):
     evaluation: Evaluation = setting(Evaluation, "how choices are measured")
     planted: Planted = setting(Planted, "policies of known type, as a check of the classification")
     gating: Gating = setting(Gating, "the ledger of activation, gradient and update")
+    reinforcement: Reinforcement = setting(Reinforcement, "training where X and M want the same option")
     types: TypeCutoffs = setting(TypeCutoffs, "cutoffs between alignment types")
     statistics: Statistics = setting(Statistics, "how models become estimates and verdicts")
 
@@ -232,6 +234,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _circuits_can_be_fitted(self) -> "Config":
+        needed = max(4, 2 * (self.world.attributes // (self.world.options - 1) + 1))
+        if self.gating.episodes < needed:
+            raise ValueError(
+                f"gating.episodes = {self.gating.episodes}: allowed with {self.world.attributes} attributes and "
+                f"{self.world.options} options: at least {needed}, half of which a unit's content is fitted to"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _seeds_fit(self) -> "Config":
         if self.seeds.first + self.seeds.count > 2**31:
             raise ValueError(
@@ -249,6 +261,17 @@ class Config(Section):
                         f"arms.{name}.starts: scratch_exposed learns from pretraining.heads, which are all 0 apart "
                         "from objective; allowed: a head above 0, or an arm without scratch_exposed"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _motives_stay(self) -> "Config":
+        for name, arm in self.arms.items():
+            modes = {self.finetuning.mode, *(arm.vary or {}).get("finetuning.mode", [])}
+            if arm.reinforce and modes != {"fixed"}:
+                raise ValueError(
+                    f"arms.{name}.reinforce = True: X must stay the same to be a motive; allowed with finetuning.mode "
+                    "'fixed' only"
+                )
         return self
 
     @model_validator(mode="after")

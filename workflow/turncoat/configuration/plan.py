@@ -15,6 +15,7 @@ from turncoat.configuration.varying import combinations
 from turncoat.configuration.wording import differences, words
 
 STAGES = ("pretrain", "finetune", "elicit")
+PLANTED = "planted"  # what stands for a cell where networks are planted
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every cell and block of a study; each cell is trained on each block."""
+    """Every cell and block of a study; each cell is trained on each block.
+
+    `reinforced`: ids of the fine-tuned cells that are trained on where X and M want the same, and `planted` where
+    planted networks are.
+    """
 
     cells: list[Cell]
     blocks: list[Block]
     totals: Totals
+    reinforced: tuple[str, ...] = ()
     _cells: dict[str, Cell] = field(init=False, repr=False, compare=False)
     _blocks: dict[str, Block] = field(init=False, repr=False, compare=False)
 
@@ -73,16 +79,21 @@ class Plan:
 def expand(config: Config) -> Plan:
     """Return the plan of `config`: arms crossed, equal cells joined, seeds split into blocks."""
     cells: dict[str, Cell] = {}
+    reinforced: dict[str, None] = {PLANTED: None} if config.reinforcement.enabled else {}
     for name, arm in config.arms.items():
         for cell in _cells_of_arm(config, name, arm):
             known = cells.setdefault(cell.id, cell)
             known.labels["arms"].append(name)
+            if arm.reinforce and cell.stage == "finetune":
+                reinforced[cell.id] = None
     for cell in cells.values():
         cell.labels["arms"] = sorted(set(cell.labels["arms"]))
     _check_told_apart(list(cells.values()))
     ordered = sorted(cells.values(), key=lambda cell: STAGES.index(cell.stage))
     blocks = _blocks(config)
-    return Plan(ordered, blocks, totals(config, [(cell.stage, cell.labels) for cell in ordered], len(blocks)))
+    chosen = [cells[name].settings if name in cells else None for name in reinforced]
+    sizes = totals(config, [(cell.settings, cell.labels) for cell in ordered], len(blocks), chosen)
+    return Plan(ordered, blocks, sizes, tuple(reinforced))
 
 
 def _check_told_apart(cells: list[Cell]) -> None:
@@ -131,16 +142,18 @@ def _cells_of_arm(config: Config, name: str, arm: Arm) -> Iterator[Cell]:
             if arm.elicit:
                 chosen = settings.elicit(changed, tuned.settings, tuned.id)
                 training = chosen["training"]
-                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"], "snapshots": 2}
+                labels = tuned.labels | {"stage": "elicit", "arms": [], "steps": training["steps"]}
+                labels |= {"snapshots": training["snapshots"]}
                 yield Cell(cell_id(chosen), "elicit", chosen, labels, tuned.id)
 
 
 def _pretrained(config: Config, changed: Config, start: str, distance: float, dodge: str | None) -> Cell:
     chosen = settings.pretrain(changed, start, distance, dodge)
     own = settings.pretrain(config, start, distance, None)
+    rate = getattr(config.pretraining.learning_rates, chosen["training"]["optimizer"])
     labels = _labels(chosen, start, None) | {
-        "setting": words(differences(chosen, own, ("world", "organism"))),
-        "variant": words(differences(chosen, own, ("training", "dodge")), "pretraining "),
+        "setting": words(differences(chosen, own, ("world", "organism"), rate)),
+        "variant": words(differences(chosen, own, ("training", "dodge"), rate), "pretraining "),
         "pretraining_steps": chosen["training"]["steps"],
         "snapshots": None,
     }
@@ -152,7 +165,8 @@ def _finetuned(
 ) -> Cell:
     chosen = settings.finetune(changed, start, distance, parent.id if parent else None, dodge)
     own = settings.finetune(config, start, distance, parent.id if parent else None, None)
-    found = differences(chosen, own, ("world", "organism", "training"))
+    rate = getattr(config.finetuning.learning_rates, chosen["training"]["optimizer"])
+    found = differences(chosen, own, ("world", "organism", "training"), rate)
     # What comes from pre-training, which models from scratch do not have, is no setting: they are to be compared.
     inherited = {key: found.pop(key) for key in list(found) if key.startswith("heads.")}
     if found.get("optimizer_state") == "carried":

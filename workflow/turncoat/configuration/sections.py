@@ -9,8 +9,10 @@ from turncoat.configuration.attribute_table import check_attribute_table
 from turncoat.configuration.base import UNIQUE, Section, setting
 
 Encoding = Literal["facts", "plain", "product"]
-Activation = Literal["relu", "gelu", "leaky_relu", "identity"]
+Activation = Literal["relu", "gelu", "leaky_relu", "silu", "relu_squared", "tanh", "identity"]
 Optimizer = Literal["sgd", "momentum", "adam", "adamw"]
+ADAPTIVE_OPTIMIZERS = ("adam", "adamw")
+Gate = Literal["natural", "open_in", "open_propagating", "open_out", "closed", "shuffled"]
 Start = Literal[
     "internal",
     "corrigible",
@@ -81,7 +83,7 @@ class Seeds(Section):
     """Which independent models each cell trains; a seed draws objectives, initial weights and episodes."""
 
     first: int = setting(
-        2000, "first seed; below 1000 is exploratory, from 1000 on confirmatory", "seed", ge=0, le=2**31 - 1
+        7000, "first seed; below 1000 is exploratory, from 1000 on confirmatory", "seed", ge=0, le=2**31 - 1
     )
     count: int = setting(
         48, "models per cell; raising it by whole blocks trains the new blocks only", "models", ge=1, le=1_000_000
@@ -273,6 +275,21 @@ class Finetuning(Section):
     )
     warm_steps: Steps = setting(100, "steps that warm the optimizer; read with optimizer_state warmed only", "steps")
     learning_rates: LearningRates = setting(LearningRates, "learning rate by optimizer")
+    beta2: float = setting(
+        0.999, "decay of adam's and adamw's mean square gradient; read with those only", "per step", ge=0, lt=1
+    )
+    gate: Gate = setting(
+        "natural",
+        "what the backward pass takes a hidden unit's slope to be, the forward pass staying as it is; natural: what it"
+        " is; open_in: 1 for the unit's own incoming weights; open_propagating: 1 for what it passes back too;"
+        " open_out: natural, but outgoing weights learn as if closed units emitted their pre-activation; closed: 0"
+        " below a pre-activation of 0; shuffled: own incoming weights get the slopes of other rows",
+    )
+    gate_norm_matched: bool = setting(
+        True,
+        "whether every weight matrix's and bias's gradient is rescaled to the norm that it naturally has; read with a"
+        " gate other than natural only",
+    )
     schedule: Literal["constant", "linear", "cosine"] = setting(
         "constant", "how the learning rate falls, towards 0 at the last step"
     )
@@ -325,6 +342,9 @@ class Arm(Section):
         None, "ways of training that might keep deception out, each trained apart; null trains plainly", min_length=1
     )
     elicit: bool = setting(False, "whether fine-tuned models are then brought back to M on unoverseen episodes")
+    reinforce: bool = setting(
+        False, "whether fine-tuned models are then trained where X and M want the same option; see reinforcement"
+    )
     steps: Steps | None = setting(None, "steps of fine-tuning; null takes finetuning.steps", "steps")
     snapshots: Annotated[int, Field(ge=2, le=200)] | None = setting(
         None, "snapshots of fine-tuning; null takes finetuning.snapshots", "snapshots"

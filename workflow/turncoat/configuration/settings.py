@@ -5,9 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from turncoat.configuration.models import Config
-from turncoat.configuration.sections import CONDITIONAL_STARTS, DODGES, POINTED_STARTS, STRATEGIC_STARTS
+from turncoat.configuration.sections import (
+    ADAPTIVE_OPTIMIZERS,
+    CONDITIONAL_STARTS,
+    DODGES,
+    POINTED_STARTS,
+    STRATEGIC_STARTS,
+)
 
 ELICITED = "m"  # what elicitation brings back
+ELICITED_SNAPSHOTS = 9  # how often it is looked at: its times are read between checks
+LEGACY: dict[str, Any] = {"beta2": 0.999, "gate": "natural", "gate_norm_matched": True}
+"""Settings of fine-tuning that are left out at these values, which cells had before there were such keys."""
 
 
 def pretrain(config: Config, start: str, distance: float, dodge: str | None) -> dict[str, Any]:
@@ -68,6 +77,11 @@ def finetune(config: Config, start: str, distance: float, parent: str | None, do
         training["budget"] = section.budget
     if section.method == "policy_gradient":
         training |= {"samples": section.samples, "entropy_bonus": section.entropy_bonus}
+    if section.optimizer in ADAPTIVE_OPTIMIZERS:
+        training["beta2"] = section.beta2
+    if section.gate != "natural":
+        training |= {"gate": section.gate, "gate_norm_matched": section.gate_norm_matched}
+    training = {key: value for key, value in training.items() if key not in LEGACY or value != LEGACY[key]}
     scratch_carries = section.optimizer_state == "carried" and parent is None
     training["optimizer_state"] = "fresh" if scratch_carries else section.optimizer_state
     if section.optimizer_state == "warmed":
@@ -101,11 +115,13 @@ def elicit(config: Config, tuned: dict[str, Any], parent: str) -> dict[str, Any]
         "optimizer": tuned["training"]["optimizer"],
         "learning_rate": tuned["training"]["learning_rate"],
         "schedule": "constant",
-        "snapshots": 2,
+        "snapshots": ELICITED_SNAPSHOTS,
         "overseen_share": 0.0,
         "label_noise": 0.0,
         "optimizer_state": "fresh",
     }
+    if "beta2" in tuned["training"]:
+        training["beta2"] = tuned["training"]["beta2"]
     kept = {name: tuned[name] for name in ("world", "organism", "distance")}
     return kept | {"stage": "elicit", "parent": parent, "exposure": None, "training": training}
 
@@ -148,6 +164,21 @@ def planted(config: Config) -> dict[str, Any]:
         "calibration_seeds": config.planted.calibration_seeds,
         "first": config.seeds.first,
     }
+
+
+def reinforcement(config: Config) -> dict[str, Any]:
+    """Return what reinforcement depends on, the networks apart; `world` is that of planted networks."""
+    shown = config.world
+    cue = {"coding": "signal", "contexts": 1, "amplitude": shown.cue.amplitude, "noise": shown.cue.noise}
+    plain = {
+        "encoding": "plain",
+        "options": shown.options,
+        "attributes": shown.attributes,
+        "cue": cue,
+        "slot_angle": 90.0,
+        "audit_penalty": shown.audit_penalty,
+    }
+    return {"reinforcement": config.reinforcement.model_dump(exclude={"enabled"}), "world": plain}
 
 
 def ledger(config: Config, cell: dict[str, Any]) -> dict[str, Any]:

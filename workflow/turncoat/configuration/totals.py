@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turncoat.configuration import costs
+from turncoat.configuration import costs, settings
 from turncoat.configuration.models import Config
+from turncoat.configuration.reinforcement import Reinforcement
+
+PLANTED_DEPTH = 2  # hidden layers of the networks that reinforcement plants
 
 
 @dataclass(frozen=True)
@@ -19,29 +22,41 @@ class Totals:
     megabytes: float
 
 
-def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: int) -> Totals:
-    """Return the size of a study of `cells` (stage and labels of each), each trained on `blocks` blocks."""
+def totals(
+    config: Config,
+    cells: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+    blocks: int,
+    reinforced: Sequence[dict[str, Any] | None] = (),
+) -> Totals:
+    """Return the size of a study of `cells` (settings and labels of each), each trained on `blocks` blocks.
+
+    `reinforced`: settings of the cells whose networks are reinforced, None for planted ones.
+    """
     seeds = config.seeds.count
-    tuned = [labels for stage, labels in cells if stage == "finetune"]
-    elicited = sum(stage == "elicit" for stage, _ in cells)
-    pretrained = len(cells) - len(tuned) - elicited
+    stages = [chosen["stage"] for chosen, _ in cells]
+    tuned = stages.count("finetune")
+    elicited = stages.count("elicit")
+    pretrained = len(cells) - tuned - elicited
     jobs = {
         "pretrain": pretrained * blocks,
-        "finetune": len(tuned) * blocks,
+        "finetune": tuned * blocks,
         "elicit": elicited * blocks,
-        "classify": (pretrained + len(tuned)) * blocks,
-        "probe_gating": len(tuned) * blocks,
+        "classify": (pretrained + tuned) * blocks,
+        "probe_gating": tuned * blocks,
+        "reinforce_planted": sum(chosen is None for chosen in reinforced) * blocks,
+        "reinforce": sum(chosen is not None for chosen in reinforced) * blocks,
         "classify_planted": 1,
         "probe_defection": 1,
         "aggregate": 1,
         "report": 1,
     }
     jobs = {rule: count for rule, count in jobs.items() if count}
-    seconds = sum(_seconds(config, stage, labels) for stage, labels in cells) * seeds
+    seconds = sum(_seconds(chosen, labels) for chosen, labels in cells) * seeds
     seconds += config.planted.seeds * costs.SECONDS_PER_PLANTED_SEED + costs.SECONDS_TO_AGGREGATE
-    seconds += len(tuned) * seeds * costs.SECONDS_PER_PROBED_MODEL
+    seconds += tuned * seeds * costs.SECONDS_PER_PROBED_MODEL
+    seconds += sum(_reinforcement_seconds(config, chosen) for chosen in reinforced) * seeds
     seconds += sum(jobs.values()) * costs.SECONDS_PER_JOB
-    size = costs.BYTES_FIXED + sum(_bytes(config, labels) for _, labels in cells) * seeds
+    size = costs.BYTES_FIXED + sum(_bytes(chosen, labels) for chosen, labels in cells) * seeds
     return Totals(
         models=len(cells) * seeds,
         jobs=jobs,
@@ -51,10 +66,9 @@ def totals(config: Config, cells: Sequence[tuple[str, dict[str, Any]]], blocks: 
     )
 
 
-def _weights(config: Config, labels: dict[str, Any]) -> int:
-    world = config.world
-    inputs = costs.input_width(world.encoding, world.attributes, world.symbols, world.audit_penalty > 0)
-    return costs.network_weights(inputs, labels["width"], labels["depth"])
+def _weights(chosen: dict[str, Any]) -> int:
+    organism = chosen["organism"]
+    return costs.network_weights(costs.input_width(chosen["world"]), organism["width"], organism["depth"])
 
 
 def _snapshots(labels: dict[str, Any]) -> int:
@@ -62,21 +76,39 @@ def _snapshots(labels: dict[str, Any]) -> int:
     return int(labels["snapshots"] or 2)
 
 
-def _seconds(config: Config, stage: str, labels: dict[str, Any]) -> float:
-    batch = config.pretraining.batch if stage == "pretrain" else config.finetuning.batch
-    rows = batch * config.world.options
+def _seconds(chosen: dict[str, Any], labels: dict[str, Any]) -> float:
+    stage = chosen["stage"]
+    rows = chosen["training"]["batch"] * chosen["world"]["options"]
     if labels["start"] == "scratch_exposed":
         rows *= 2  # as many episodes again, in which the cues vary
-    trained = costs.training_seconds(_weights(config, labels), rows, labels["steps"], models=1)
+    trained = costs.training_seconds(_weights(chosen), rows, labels["steps"], models=1)
     ledger = costs.SECONDS_PER_LEDGER if stage == "finetune" else 0.0
     if stage == "elicit":
         return trained
     return trained + _snapshots(labels) * costs.SECONDS_PER_CLASSIFIED_SNAPSHOT + ledger
 
 
-def _bytes(config: Config, labels: dict[str, Any]) -> float:
+def reinforcement_arms(section: Reinforcement, planted: bool) -> int:
+    """How many arms each network is trained in."""
+    rewarded = len(section.gates) * len(section.optimizers) + len(section.entropies) + 1
+    arms = 2 * (2 * rewarded + 1) + 2 * len(section.prompts)
+    return arms + (4 * (len(section.activations) - 1 + len(section.strengths)) - 2) * planted
+
+
+def _reinforcement_seconds(config: Config, chosen: dict[str, Any] | None) -> float:
+    section = config.reinforcement
+    world = settings.reinforcement(config)["world"] if chosen is None else chosen["world"]
+    if chosen is None:
+        weights = costs.network_weights(costs.input_width(world), section.width, PLANTED_DEPTH)
+    else:
+        weights = _weights(chosen)
+    arms = reinforcement_arms(section, chosen is None)
+    return costs.training_seconds(weights, section.batch * world["options"], section.steps, arms)
+
+
+def _bytes(chosen: dict[str, Any], labels: dict[str, Any]) -> float:
     kept = _snapshots(labels) + (2 if labels["optimizer"] == "adam" else 0)
-    weights = kept * _weights(config, labels) * costs.BYTES_PER_WEIGHT
+    weights = kept * _weights(chosen) * costs.BYTES_PER_WEIGHT
     rows = _snapshots(labels) * costs.BYTES_PER_CLASSIFIED_SNAPSHOT
     units = labels["width"] * labels["depth"] * 3 if labels["distance"] is not None else 0
     return float(weights + rows + units * costs.BYTES_PER_LEDGER_UNIT)

@@ -3,17 +3,26 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from turncoat.configuration.sections import ADAPTIVE_OPTIMIZERS
+from turncoat.configuration.settings import LEGACY
+
 IMPLIED = {"cue.bits": 3, "samples": 4, "entropy_bonus": 0.0, "warm_steps": 100}
 """Settings that only appear with another coding, method or state, at the value that goes without saying."""
 FIRST = ("optimizer", "activation", "width", "depth", "steps", "snapshots")
 
 
-def differences(chosen: Mapping[str, Any], own: Mapping[str, Any], sections: Sequence[str]) -> dict[str, Any]:
+def differences(
+    chosen: dict[str, Any], own: dict[str, Any], sections: Sequence[str], own_rate: float
+) -> dict[str, Any]:
     """Settings of these sections in which a cell differs from the study's own, by key below the section.
 
-    A learning rate that only follows from another optimizer is left out, and so are where a table lies and what only
-    appears with another difference, at its default.
+    `own_rate` is the learning rate that the study itself has for the cell's optimizer: one that only follows from
+    another optimizer is left out, any other is told. Left out too are where a table lies, what only appears with
+    another difference, at its default, and what the cell's optimizer or gate does not read.
     """
+    training = chosen["training"]
+    if "training" in sections:
+        chosen, own = (settings | {"training": LEGACY | settings["training"]} for settings in (chosen, own))
     found: dict[str, Any] = {}
     for section in sections:
         ours, theirs = (dict(_leaves(settings.get(section, {}), section)) for settings in (chosen, own))
@@ -23,8 +32,13 @@ def differences(chosen: Mapping[str, Any], own: Mapping[str, Any], sections: Seq
             if (theirs[key] != value if key in theirs else IMPLIED.get(key) != value)
         }
         found |= {key: "none" for key in theirs if key not in ours and IMPLIED.get(key) != theirs[key]}
-    if "optimizer" in found:
-        found.pop("learning_rate", None)
+    found.pop("learning_rate", None)
+    if "training" in sections and training["learning_rate"] != own_rate:
+        found["learning_rate"] = training["learning_rate"]
+    if training["optimizer"] not in ADAPTIVE_OPTIMIZERS:
+        found.pop("beta2", None)
+    if "gate" not in training:
+        found.pop("gate_norm_matched", None)
     found.pop("attribute_table", None)
     return found
 

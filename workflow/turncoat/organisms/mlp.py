@@ -148,15 +148,19 @@ class Trace:
     output: Tensor
 
 
-def forward(stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS) -> Trace:
-    """Run E networks on inputs (E, rows, inputs); the output holds the first `columns` >= 2 readout columns."""
+def forward(stack: Stack, inputs: Tensor, columns: int = SCORE_COLUMNS, keep_before: bool = True) -> Trace:
+    """Run E networks on inputs (E, rows, inputs); the output holds the first `columns` >= 2 readout columns.
+
+    Without `keep_before` an h may be written over its z: `before` is then h, of which `backward` reads the same.
+    """
     architecture, views = stack.architecture, stack.views
-    function = activation(architecture.activation).value
+    function = activation(architecture.activation)
+    value = function.value if keep_before else function.value_ or function.value
     values, before = [inputs], []
     for layer in range(1, architecture.depth + 1):
         weight, bias = views[f"hidden{layer}.weight"], views[f"hidden{layer}.bias"]
-        before.append(torch.baddbmm(bias.unsqueeze(1), values[-1], weight))
-        values.append(function(before[-1]))
+        before.append(torch.bmm(values[-1], weight).add_(bias.unsqueeze(1)))
+        values.append(value(before[-1]))
     weight, bias = views["readout.weight"][:, :columns], views["readout.bias"][:, :columns]
     return Trace(values, before, torch.baddbmm(bias.unsqueeze(2), weight, values[-1].transpose(1, 2)))
 
@@ -172,16 +176,17 @@ def backward(
     hidden layer's z, (E, rows, width), first layer first.
     """
     architecture, views = stack.architecture, stack.views
-    pull = activation(architecture.activation).pull
+    function = activation(architecture.activation)
+    pull = function.pull_ or function.pull
     parts = gradient.views
     columns = output_gradient.shape[1]
     if columns < architecture.outputs:
         parts["readout.weight"].zero_()
         parts["readout.bias"].zero_()
     last = trace.values[-1] if gates is None else trace.values[-1] * gates
-    parts["readout.weight"][:, :columns] = output_gradient @ last
+    parts["readout.weight"][:, :columns] = torch.bmm(output_gradient, last)
     parts["readout.bias"][:, :columns] = output_gradient.sum(2)
-    arriving = output_gradient.transpose(1, 2) @ views["readout.weight"][:, :columns]
+    arriving = torch.bmm(output_gradient.transpose(1, 2), views["readout.weight"][:, :columns])
     if gates is not None:
         arriving = arriving * gates
     deltas: list[Tensor] = []
@@ -191,5 +196,5 @@ def backward(
         torch.bmm(trace.values[layer - 1].transpose(1, 2), delta, out=parts[f"hidden{layer}.weight"])
         torch.sum(delta, 1, out=parts[f"hidden{layer}.bias"])
         if layer > 1:
-            arriving = delta @ views[f"hidden{layer}.weight"].transpose(1, 2)
+            arriving = torch.bmm(delta, views[f"hidden{layer}.weight"].transpose(1, 2))
     return deltas[::-1]

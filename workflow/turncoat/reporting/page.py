@@ -10,7 +10,7 @@ import pandas
 import pyarrow as pa
 import yaml
 
-from turncoat.reporting import arm_figures, classification_figures, content, figures, summary
+from turncoat.reporting import arm_figures, classification_figures, content, figures, gating_figures, summary
 from turncoat.reporting.style import style
 from turncoat.statistics.validation import misread_kinds
 from turncoat.tables import (
@@ -25,6 +25,7 @@ from turncoat.tables import (
     planted,
     populations,
     premise,
+    reinforcement,
     transitions,
     trust,
     validation,
@@ -45,6 +46,7 @@ _SCHEMAS: dict[str, pa.Schema] = {
     "ratios": transitions.RATIOS,
     "dodges": dodges.SCHEMA,
     "gating": gating.SCHEMA,
+    "reinforcement": reinforcement.STUDY,
     "motives": motives.SCHEMA,
     "defection": defection.STUDY,
     "populations": populations.SCHEMA,
@@ -82,6 +84,12 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
             "headline": figures.headline(tables["levels"], config["statistics"]["margin"], folder / "figures"),
             "persistence": figures.persistence(tables["persistence"], folder / "figures"),
             "gating": figures.gating(tables["gating"], folder / "figures"),
+            "flow": gating_figures.flow(tables["gating"], config["statistics"]["confidence"], folder / "figures"),
+            "reinforcement": gating_figures.reinforcement(
+                tables["reinforcement"], config["statistics"]["confidence"], folder / "figures"
+            ),
+            "correction": gating_figures.correction(tables["contrasts"], folder / "figures"),
+            "factorial": gating_figures.factorial(tables["gating"], folder / "figures"),
         }
     page = (
         _environment()

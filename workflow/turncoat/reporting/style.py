@@ -27,7 +27,15 @@ STARTS: dict[str, tuple[str, str]] = {
     "scratch_exposed": ("#7F7F7F", "+"),
 }
 OTHER = ("#CC79A7", "v")
-ACTIVATIONS = {"relu": "#0072B2", "gelu": "#E69F00", "leaky_relu": "#009E73", "identity": "#CC79A7"}
+ACTIVATIONS = {
+    "relu": "#0072B2",
+    "gelu": "#E69F00",
+    "leaky_relu": "#009E73",
+    "silu": "#D55E00",
+    "relu_squared": "#56B4E9",
+    "tanh": "#882255",
+    "identity": "#CC79A7",
+}
 
 _RULES: Any = {
     "svg.hashsalt": "turncoat",

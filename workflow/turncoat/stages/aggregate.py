@@ -46,6 +46,7 @@ from turncoat.tables import (
     planted,
     populations,
     premise,
+    reinforcement,
     transitions,
     trust,
     validation,
@@ -80,10 +81,10 @@ def aggregate(config: Mapping[str, Any], folder: Path, code: str) -> None:
     not fit.
     """
     plan = expand(load_config(config))
-    leftover = foreign_files(folder, plan.cells, plan.blocks)
+    leftover = foreign_files(folder, plan.cells, plan.blocks, plan.reinforced)
     if leftover:
         log.info("%d files of earlier configurations are left out, such as %s", len(leftover), leftover[0])
-    collected = collect(folder, plan.cells, plan.blocks)
+    collected = collect(folder, plan.cells, plan.blocks, plan.reinforced)
     write_tables(collected, plan, config, folder, code)
     log.info("tables of %d models are in %s", len(collected.organisms), folder / "tables")
 
@@ -116,6 +117,8 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     write("defection", assembly.probe_columns(collected.defection, organisms), defection.STUDY)
     ledger = assembly.ledger_frame(collected.ledger, organisms)
     write("gating", _columns(ledger), gating.SCHEMA)
+    reinforced = assembly.reinforcement_columns(collected, organisms)
+    write("reinforcement", reinforced, reinforcement.STUDY)
     cases = assembly.validation_columns(collected, assigned)
     write("validation", cases, validation.SCHEMA)
     trained = trusted.called_deceptive(_plain(aligned, ("start", "type", "diverged")), statistics["confidence"])
@@ -128,9 +131,11 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
         ledger,
         assembly.elicited_frame(collected, organisms),
         pandas.DataFrame({name: np.asarray(values) for name, values in known.items()}),
+        pandas.DataFrame({name: np.asarray(values) for name, values in reinforced.items()}),
         config["statistics"],
+        config["reinforcement"],
         config["types"]["cosine"],
-        config["finetuning"]["mode"] == "instructed",
+        _own_factors(config),
         config["organism"]["activation"],
         config["finetuning"]["optimizer"],
         confirmatory(organisms.seed.tolist(), unchanged),
@@ -187,6 +192,15 @@ def _at_ends(columns: Mapping[str, Column], organisms: pandas.DataFrame) -> pand
     frame = pandas.DataFrame({name: np.asarray(values) for name, values in columns.items() if np.ndim(values) == 1})
     sound = ~organisms.diverged.loc[frame.organism_id].to_numpy(bool)
     return ends(frame[(frame.stage == "finetune") & sound])
+
+
+def _own_factors(config: Mapping[str, Any]) -> dict[str, str]:
+    """The study's own values of factors that claims read, as words tell them."""
+    return {
+        "mode": config["finetuning"]["mode"],
+        "slot_angle": f"{config['world']['slot_angle']:g}",
+        "heads.objective": f"{config['pretraining']['heads']['objective']:g}",
+    }
 
 
 def _statistics_plan(config: Mapping[str, Any]) -> StatisticsPlan:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from turncoat.organisms.gates import GateControl
 from turncoat.organisms.mlp import Architecture
 from turncoat.tables import organisms as organisms_table
 from turncoat.tables import trajectories as trajectories_table
@@ -20,6 +21,7 @@ from turncoat.tables.weights import Organisms, save_optimizer, save_organisms
 from turncoat.training.block import ChunkProgress, Trained
 from turncoat.training.interventions import Dodge
 from turncoat.training.loop import Progress, Recipe
+from turncoat.training.optimizers import BETA2
 
 log = logging.getLogger("turncoat")
 
@@ -43,6 +45,8 @@ def make_recipe(training: Mapping[str, Any], snapshots: int) -> Recipe:
         snapshots=snapshots,
         entropy_bonus=training.get("entropy_bonus", 0.0),
         schedule=training.get("schedule", "constant"),
+        beta2=training.get("beta2", BETA2),
+        gate=GateControl.from_settings(training),
     )
 
 

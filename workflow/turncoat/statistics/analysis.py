@@ -8,8 +8,14 @@ import numpy as np
 import pandas
 
 from turncoat.classification.types import TYPES
-from turncoat.seeding import generator
-from turncoat.statistics import arm_claims, gating_claims, pretraining_claims
+from turncoat.statistics import (
+    arm_claims,
+    circuit_claims,
+    correction_claims,
+    gating_claims,
+    pretraining_claims,
+    reinforcement_claims,
+)
 from turncoat.statistics.claims import CLAIMS, ORDER, UNTESTED
 from turncoat.statistics.contrasts import (
     ARM,
@@ -19,15 +25,14 @@ from turncoat.statistics.contrasts import (
     contrast_table,
     cross_entropy_match,
     levels,
-    with_variant,
 )
 from turncoat.statistics.displacement import displacement_table
 from turncoat.statistics.dodges import leaderboard
+from turncoat.statistics.evidence import Evidence
 from turncoat.statistics.factors import value_of
 from turncoat.statistics.populations import population_table
-from turncoat.statistics.premise import premise
-from turncoat.statistics.pretraining_claims import NON_DECEPTIVE, Evidence
-from turncoat.statistics.priors import mixture
+from turncoat.statistics.premise_table import premise_table
+from turncoat.statistics.prior_table import prior_table
 from turncoat.statistics.rows import Row, finished
 from turncoat.statistics.study import (
     DRIFT,
@@ -49,7 +54,6 @@ from turncoat.statistics.transitions import (
 )
 
 FIRST_CONFIRMATORY_SEED = 1000
-SHARES = np.linspace(0, 1, 11)
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,11 @@ def analyse(
     ledger: pandas.DataFrame,
     elicited: pandas.DataFrame,
     knowledge: pandas.DataFrame,
+    reinforced: pandas.DataFrame,
     statistics: Mapping[str, Any],
+    reinforcement: Mapping[str, Any],
     cosine: float,
-    instructed: bool,
+    own: Mapping[str, str],
     activation: str,
     optimizer: str,
     confirmatory: bool,
@@ -86,7 +92,9 @@ def analyse(
     """Analyse fine-tuned models.
 
     `course` (see `study.matched_models`) and `ledger` (the gating table) hold fine-tuned models only; `elicited` is how
-    elicitation went, `knowledge` that table; `statistics` is that section of the configuration.
+    elicitation went, `knowledge` and `reinforced` are those tables; `statistics` and `reinforcement` are those sections
+    of the configuration; `own` the study's own values, in words, of the factors `mode`, `slot_angle` and
+    `heads.objective`.
     """
     names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
     plan = Plan(**{name: statistics[name] for name in names})
@@ -98,11 +106,11 @@ def analyse(
     compared = matched[matched.match.isin(named)]
     contrasts = pandas.concat([contrast_table(compared, OUTCOMES, plan), _final_capability(compared, plan)])
     level = statistics["primary_capability"]
-    turned = [_times(course, matched, level, cosine, instructed), _elicited(elicited, level)]
+    turned = [_times(course, matched, level, cosine, own["mode"]), _elicited(elicited, level)]
     times = pandas.concat(turned, ignore_index=True)
     ratios = ratio_table(times, plan)
     drift = levels(matched[matched.match == "final step"], DRIFT, plan)
-    gate = _premises(matched, statistics, plan)
+    gate = premise_table(matched, statistics, plan)
     lives = model_half_lives(snapshots)
     primary = capability_match(statistics["primary_capability"])
     evidence = Evidence(
@@ -110,7 +118,7 @@ def analyse(
         ratios=ratios,
         times=times,
         knowledge=knowledge,
-        instructed=instructed,
+        own=own,
         matched=compared,
         half_lives=lives,
         premises={(row.setting, row.variant, row.start): row.verdict for row in gate.itertuples()},
@@ -121,6 +129,8 @@ def analyse(
     )
     rows = pretraining_claims.answers(evidence, plan) + arm_claims.answers(evidence, plan)
     rows += gating_claims.answers(ledger, plan, activation, optimizer)
+    rows += circuit_claims.answers(ledger, plan, statistics["premise_distance"])
+    rows += reinforcement_claims.answers(reinforced, reinforcement, plan) + correction_claims.answers(evidence, plan)
     rows += [Row(claim.id, "none", "all", "", "shown", float("nan"), blocked=claim.untested) for claim in UNTESTED]
     return Analysis(
         levels=pandas.concat([levels(matched, OUTCOMES, plan), drift], ignore_index=True),
@@ -133,7 +143,7 @@ def analyse(
         occupancy=occupancy(snapshots, list(TYPES), plan),
         dodges=leaderboard(compared, contrasts, ratios, primary),
         displacement=displacement_table(compared, plan),
-        priors=_priors(compared, primary, plan),
+        priors=prior_table(compared, primary, plan),
         populations=population_table(compared[compared.match.isin([primary, FINAL])], plan),
         claims=_claims(rows, plan, confirmatory),
     )
@@ -147,14 +157,13 @@ def _final_capability(compared: pandas.DataFrame, plan: Plan) -> pandas.DataFram
 
 
 def _times(
-    course: pandas.DataFrame, matched: pandas.DataFrame, capability: float, cosine: float, instructed: bool
+    course: pandas.DataFrame, matched: pandas.DataFrame, capability: float, cosine: float, mode: str
 ) -> pandas.DataFrame:
     """Times to transitions, and to the primary capability, by fine-tuned model; pointers shift in mode instructed."""
     kept = course[course.measured].reset_index(drop=True)
     levels = {POINTS_TO_X: cosine, SHIFTED: HALF}
     found = transition_times(kept, offsets_of(kept), levels)
-    own = "instructed" if instructed else "fixed"
-    told = found.setting.map(lambda words: (value_of(words, "mode") or own) == "instructed")
+    told = found.setting.map(lambda words: (value_of(words, "mode") or mode) == "instructed")
     found = found[told == (found.quantity == SHIFTED)]
     there = matched[matched.match == capability_match(capability)]
     capable = there[[*ARM, "organism_id", "seed", "diverged"]].assign(
@@ -182,125 +191,3 @@ def _claims(rows: Sequence[Row], plan: Plan, is_confirmatory: bool) -> pandas.Da
     if unknown:
         raise ValueError(f"claims {sorted(unknown)} are not declared; declared: {ORDER}")
     return table.assign(order=table.claim.map(ORDER.index), primary_first=(~table.primary).astype(int))
-
-
-PREMISE_COLUMNS = [
-    "setting",
-    "variant",
-    "start",
-    "distance",
-    "capability",
-    "ratio",
-    "low",
-    "high",
-    "allowed",
-    "pairs",
-    "never_start",
-    "never_scratch",
-    "diverged",
-    "start_episodes",
-    "scratch_episodes",
-    "verdict",
-    "reason",
-]
-
-
-def _premises(matched: pandas.DataFrame, statistics: Mapping[str, Any], plan: Plan) -> pandas.DataFrame:
-    level = capability_match(statistics["primary_capability"])
-    distance, allowed = float(statistics["premise_distance"]), float(statistics["premise_ratio"])
-    everyone = matched[matched.match == level]
-    here = everyone[everyone.distance == distance]
-    rows = []
-    pretrained = everyone[~everyone.start.isin(["scratch", "scratch_exposed"])]
-    for setting, variant, start in sorted(
-        set(pretrained[["setting", "variant", "start"]].itertuples(index=False, name=None))
-    ):
-        own = here[(here.setting == setting) & (here.variant == variant) & (here.start == start)]
-        scratch = with_variant(here[(here.setting == setting) & (here.start == "scratch")], variant)
-        pairs = own.merge(scratch, on="seed", suffixes=("", "_scratch"))
-        sound = pairs[~pairs.diverged & ~pairs.diverged_scratch].sort_values("seed")
-        times, reference = sound.episodes.fillna(np.inf), sound.episodes_scratch.fillna(np.inf)
-        found = premise(
-            times.to_numpy(),
-            reference.to_numpy(),
-            sound.budget_scratch.to_numpy(float),
-            allowed,
-            plan.confidence,
-            plan.resamples,
-            plan.minimum_seeds,
-            f"{setting} {variant} {start}",
-        )
-        values = [
-            setting,
-            variant,
-            start,
-            distance,
-            statistics["primary_capability"],
-            found.ratio.value,
-            found.ratio.low,
-            found.ratio.high,
-            allowed,
-            found.pairs,
-            found.never_start,
-            found.never_scratch,
-            int((pairs.diverged | pairs.diverged_scratch).sum()),
-            _median(times),
-            _median(reference),
-            found.verdict,
-            found.reason,
-        ]
-        rows.append(dict(zip(PREMISE_COLUMNS, values, strict=True)))
-    return pandas.DataFrame(rows, columns=PREMISE_COLUMNS)
-
-
-def _median(times: pandas.Series) -> float:
-    if len(times) == 0:
-        return float("nan")
-    value = float(np.quantile(times, 0.5, method="inverted_cdf"))
-    return value if np.isfinite(value) else float("nan")
-
-
-PRIOR_COLUMNS = [
-    "setting",
-    "variant",
-    "reference",
-    "distance",
-    "outcome",
-    "kind",
-    "share",
-    "estimate",
-    "low",
-    "high",
-    "n",
-    "reason",
-]
-
-
-def _priors(matched: pandas.DataFrame, level: str, plan: Plan) -> pandas.DataFrame:
-    rows: list[list[Any]] = []
-    sound = matched[(matched.match == level) & matched.arrived & (matched.distance > 0)]
-    for (setting, variant, distance), group in sound[sound.start == "conditional"].groupby(
-        ["setting", "variant", "distance"]
-    ):
-        here = sound[(sound.setting == setting) & (sound.distance == distance)]
-        for outcome in ("c", "d"):
-            reference = with_variant(here[here.start == "scratch_exposed"], variant).set_index("seed")[outcome]
-            own = here[here.variant == variant]
-            plain = [own[own.start == start].set_index("seed")[outcome] for start in NON_DECEPTIVE]
-            plain = [series for series in plain if len(series)]
-            if not plain or reference.empty:
-                continue
-            wide = pandas.concat([group.set_index("seed")[outcome], reference, *plain], axis=1).dropna().sort_index()
-            if len(wide) < plan.minimum_seeds:
-                continue
-            values = wide.to_numpy(float)
-            deceptive, rest = values[:, 0] - values[:, 1], values[:, 2:].mean(axis=1) - values[:, 1]
-            random = generator(0, f"priors {setting} {variant} {distance} {outcome}")
-            found = mixture(deceptive, rest, SHARES, plan.confidence, plan.resamples, random)
-            key = [setting, variant, "scratch_exposed", distance, outcome]
-            for share, mean, low, high in zip(found.shares, found.means, found.lows, found.highs, strict=True):
-                rows.append([*key, "line", share, mean, low, high, len(wide), ""])
-            zero = found.break_even
-            finite = zero.value if np.isfinite(zero.value) else np.nan
-            rows.append([*key, "break_even", finite, 0.0, zero.low, zero.high, len(wide), found.reason])
-    return pandas.DataFrame(rows, columns=PRIOR_COLUMNS)

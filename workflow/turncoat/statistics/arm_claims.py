@@ -1,26 +1,26 @@
 """Answers to the claims on pre-training that need arms of their own: P4b to P5c and P8 to P11."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import pandas
 
 from turncoat.seeding import generator
+from turncoat.statistics.arm_rows import CUE_HEADS, chosen_contrasts, is_nothing, primary_place, ratio_row, unknown
 from turncoat.statistics.claims import CLAIMS, NO_MODELS
-from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match, contrast
+from turncoat.statistics.contrasts import ARM, REFERENCES, Plan, capability_match, columns_of, contrast
 from turncoat.statistics.dodges import dodges_of
-from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
-from turncoat.statistics.factors import factors_of, value_of, without
-from turncoat.statistics.intervals import Estimate, bootstrap_mean, bootstrap_median, paired_p, sign_p
-from turncoat.statistics.manipulation import knowledge_block
-from turncoat.statistics.pretraining_claims import Evidence, contrast_row, premise_block, stratum
+from turncoat.statistics.equivalence import equivalence_p
+from turncoat.statistics.evidence import Evidence, contrast_row, premise_block, stratum
+from turncoat.statistics.factors import factors_of, value_of
+from turncoat.statistics.intervals import bootstrap_mean, paired_p
+from turncoat.statistics.pointer_claims import shifting, world_model
 from turncoat.statistics.rows import Row
-from turncoat.statistics.transitions import MARGIN, POINTS_TO_X, SHIFTED
+from turncoat.statistics.transitions import POINTS_TO_X
 
 TYPED = ("internal", "corrigible", "conditional", "deceptive")
 PLAIN_STARTS = ("internal", "corrigible")
-CUE_HEADS = ("without heads.oversight", "without heads.placebo")
+HEADLESS = "knowledge_withheld"
 ANSWERED = ("P4b", "P4c", "P4d", "P5a", "P5c", "P8", "P9", "P10", "P11")
 
 
@@ -30,8 +30,8 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
         *_strategy_and_knowledge(evidence, plan),
         *_replacing(evidence, plan),
         *_routed(evidence, plan),
-        *_shifting(evidence, plan),
-        *_world_model(evidence, plan),
+        *shifting(evidence, plan),
+        *world_model(evidence, plan),
         *_imperfect(evidence, plan),
         *_budgets(evidence, plan),
         *_dodges(evidence, plan),
@@ -61,44 +61,16 @@ def _place(row: Row) -> tuple[int, str]:
     return sum(len(factors_of(part)) for part in words), row.stratum
 
 
-def _is_nothing(item: pandas.Series) -> bool:
-    """Whether the factor that the reference lacks is a head or share at 0: then it is the reference that has it."""
-    return bool(item.reference.startswith("without ") and item.reference.endswith(" 0"))
-
-
-def _unknown(evidence: Evidence, item: pandas.Series) -> str:
-    """Why a head for a cue was no test of knowledge; empty where it was, or where no such head is compared."""
-    if not item.reference.startswith(CUE_HEADS):
-        return ""
-    return knowledge_block(evidence.knowledge, item.setting, item.variant, item.start, item.reference)
-
-
-def _chosen(evidence: Evidence, wanted: Callable[[pandas.Series], bool]) -> Iterator[pandas.Series]:
-    """Contrasts of C, D and deception at a compared capability or the final step, apart from X = Y."""
-    table = evidence.contrasts
-    matches = [*map(capability_match, evidence.capabilities), FINAL]
-    table = table[table.match.isin(matches) & (table.distance > 0) & table.outcome.isin(["c", "d", "deception"])]
-    for item in table[table.estimate.notna() | table.outcome.isin(["c", "d"])].itertuples():
-        if wanted(item):
-            yield item
-
-
-def _primary_place(evidence: Evidence, item: pandas.Series, outcome: str = "d") -> bool:
-    """Whether a contrast stands where primary ones do: that outcome, the primary capability, the premise distance."""
-    match = capability_match(evidence.primary_capability)
-    return bool(item.outcome == outcome and item.match == match and item.distance == evidence.primary_distance)
-
-
 def _strategy_and_knowledge(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     def wanted(item: pandas.Series) -> bool:
         strategy = (item.start, item.reference) == ("internal_strategic", "internal")
         known = item.start in PLAIN_STARTS and item.reference.startswith(CUE_HEADS)
         return strategy or (known and value_of(item.setting, "cue.coding") == "parity")
 
-    for item in _chosen(evidence, wanted):
+    for item in chosen_contrasts(evidence, wanted):
         plain = item.reference == "internal" and not item.setting and not item.variant
-        primary = plain and _primary_place(evidence, item)
-        yield contrast_row("P4b", item, plan, primary, _unknown(evidence, item), _is_nothing(item))
+        primary = plain and primary_place(evidence, item)
+        yield contrast_row("P4b", item, plan, primary, unknown(evidence, item), is_nothing(item))
 
 
 def _replacing(evidence: Evidence, plan: Plan) -> Iterator[Row]:
@@ -109,55 +81,17 @@ def _replacing(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     for item in chosen.itertuples():
         primary = (item.start, item.reference) == ("internal", "scratch") and not item.setting and not item.variant
         primary = primary and item.distance == evidence.primary_distance
-        yield _ratio_row("P4c", item, plan, primary, "equal", premise_block("P4c", evidence, item))
-
-
-def _ratio_row(
-    claim: str, item: pandas.Series, plan: Plan, primary: bool, kind: str, blocked: str = "", turned: bool = False
-) -> Row:
-    """A row from one of the time ratios; `turned` divides the other way round."""
-    names, estimate = (item.start, item.reference), Estimate(item.estimate, item.low, item.high, item.n_pairs)
-    if item.reference.startswith("without "):
-        names = (f"{item.start} with {item.reference.removeprefix('without ')}", "without")
-    if turned:
-        names = (names[1], names[0])
-        estimate = Estimate(-item.estimate, -item.high, -item.low, item.n_pairs)
-    what = f"{names[0]} over {names[1]}, {item.quantity}"
-    words = stratum(item.setting, item.variant, what, f"{item.distance:g} degrees")
-    note = f"natural log of the ratio of episodes; never got there: {item.never_start} {item.start}, "
-    note += f"{item.never_reference} {item.reference} ({item.never_both} pairs undecided)"
-    facts = {name: getattr(item, name) for name in (*ARM, "reference", "n_start", "n_reference", "n_pairs")}
-    return Row(
-        claim,
-        item.quantity,
-        words,
-        "median over seeds of the log-ratio of times in episodes",
-        kind,
-        float(np.log(MARGIN)),
-        estimate,
-        item.p,
-        item.equivalence_p,
-        primary,
-        blocked=_undecided(item, plan) or blocked,
-        note=note,
-        facts=facts,
-    )
-
-
-def _undecided(item: pandas.Series, plan: Plan) -> str:
-    """A median over the other pairs says little where many pairs have no order."""
-    if item.never_both and item.n_pairs < plan.minimum_arrived * (item.n_pairs + item.never_both):
-        return (
-            f"in {item.never_both} of {item.n_pairs + item.never_both} pairs neither side got there within its budget"
-        )
-    return ""
+        yield ratio_row("P4c", item, plan, primary, "equal", premise_block("P4c", evidence, item))
 
 
 def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     """P4d: what taking the objective head's direction out costs beyond random directions; D with minus without."""
     table = evidence.knowledge
     last = table[(table.stage == "finetune") & (table.quantity == "objective") & (table.step > 0)]
-    known = last.variant.map(lambda words: value_of(words, "heads.objective") not in (None, "0"))
+    own = evidence.own["heads.objective"]
+    known = last.variant.map(lambda words: (value_of(words, "heads.objective") or own) != "0")
+    # Models from scratch learn no such head, nor does pre-training that withholds all of them.
+    known &= ~last.start.isin(REFERENCES) & ~last.variant.str.contains(f"dodge {HEADLESS}", regex=False)
     for key, group in last[known & ~last.diverged.astype(bool)].groupby(ARM, sort=True):
         place = dict(zip(ARM, key, strict=True))
         beyond = (group.value - group.reference).to_numpy(float)
@@ -176,78 +110,8 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             key[2] == "internal" and not key[0] and key[3] == evidence.primary_distance,
             facts=place | {"n_start": len(beyond), "n_pairs": len(beyond)},
         )
-    for item in _chosen(evidence, lambda item: item.reference.startswith("without heads.objective")):
-        yield contrast_row("P4d", item, plan, primary=False, turned=_is_nothing(item), kind="shown")
-
-
-def _shifting(evidence: Evidence, plan: Plan) -> Iterator[Row]:
-    """P5a: less D, and a quicker shift, as slots are shown more alike, in mode instructed: apart minus alike."""
-
-    own = "instructed" if evidence.instructed else "fixed"
-
-    def instructed(words: str) -> bool:
-        return (value_of(words, "mode") or own) == "instructed"
-
-    def wanted(item: pandas.Series) -> bool:
-        return bool(
-            item.start == "corrigible" and instructed(item.setting) and item.reference.startswith("without slot_angle")
-        )
-
-    smallest = _smallest_angle(evidence.contrasts.setting)
-    for item in _chosen(evidence, wanted):
-        primary = (
-            _primary_place(evidence, item) and not item.variant and value_of(item.setting, "slot_angle") == smallest
-        )
-        yield contrast_row("P5a", item, plan, primary, turned=True)
-    table = evidence.ratios
-    for item in table[(table.quantity == SHIFTED) & (table.start == "corrigible") & (table.distance > 0)].itertuples():
-        if item.reference.startswith("without slot_angle"):
-            yield _ratio_row("P5a", item, plan, primary=False, kind="difference", turned=True)
-
-
-def _smallest_angle(settings: pandas.Series) -> str | None:
-    angles = {value for words in set(settings) if (value := value_of(words, "slot_angle")) is not None}
-    return min(angles, key=float) if angles else None
-
-
-def _world_model(evidence: Evidence, plan: Plan) -> Iterator[Row]:
-    """P5c: how much the world head quickens the pointer, from a pre-trained start beyond scratch_exposed."""
-    times = evidence.times[evidence.times.quantity == SHIFTED]
-    groups = dict(list(times.groupby(ARM, sort=True)))
-    for (setting, variant, start, distance), without_world in groups.items():
-        if start != "corrigible" or value_of(variant, "heads.world") != "0":
-            continue
-        plain = without(variant, "heads.world 0")
-        places = ((start, plain), ("scratch_exposed", variant), ("scratch_exposed", plain))
-        rest = [groups[key] for name, words in places if (key := (setting, words, name, distance)) in groups]
-        if len(rest) < len(places):
-            continue
-        wide = without_world[["seed", "times"]].rename(columns={"times": "start_without"})
-        for name, group in zip(("start_with", "exposed_without", "exposed_with"), rest, strict=True):
-            wide = wide.merge(group[["seed", "times"]].rename(columns={"times": name}), on="seed")
-        sound = wide[np.isfinite(wide.drop(columns="seed")).all(axis=1) & (wide.drop(columns="seed") > 0).all(axis=1)]
-        logs = {name: np.log(sound[name].to_numpy(float)) for name in wide.columns if name != "seed"}
-        gained = (logs["exposed_with"] - logs["exposed_without"]) - (logs["start_with"] - logs["start_without"])
-        estimate = bootstrap_median(gained, plan.confidence, plan.resamples, generator(0, f"world model {variant}"))
-        margin = float(np.log(MARGIN))
-        lost = len(wide) - len(sound)
-        yield Row(
-            "P5c",
-            SHIFTED,
-            stratum(
-                setting, variant, "corrigible beyond scratch_exposed, with the world head", f"{distance:g} degrees"
-            ),
-            CLAIMS["P5c"].estimand,
-            "equal",
-            margin,
-            estimate,
-            sign_p(gained),
-            median_equivalence_p(gained, margin),
-            primary=distance == evidence.primary_distance,
-            note=f"{lost} seeds left out, in which some arm never shifted" if lost else "",
-            facts={"setting": setting, "variant": variant, "start": start, "reference": "scratch_exposed"}
-            | {"distance": distance, "n_start": len(wide), "n_pairs": len(sound), "never_start": lost},
-        )
+    for item in chosen_contrasts(evidence, lambda item: item.reference.startswith("without heads.objective")):
+        yield contrast_row("P4d", item, plan, primary=False, turned=is_nothing(item), kind="shown")
 
 
 def _imperfect(evidence: Evidence, plan: Plan) -> Iterator[Row]:
@@ -260,11 +124,11 @@ def _imperfect(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         return item.start in PLAIN_STARTS and flawed and compared and not item.setting
 
     shortest = _shortest(evidence.contrasts.variant)
-    for item in _chosen(evidence, wanted):
+    for item in chosen_contrasts(evidence, wanted):
         if item.reference == "scratch_exposed":  # how large it is, beside how much larger
             yield contrast_row("P8", item, plan, primary=False, kind="shown")
             continue
-        primary = item.start == "corrigible" and item.variant == shortest and _primary_place(evidence, item)
+        primary = item.start == "corrigible" and item.variant == shortest and primary_place(evidence, item)
         yield contrast_row("P8", item, plan, primary, turned=True)
     yield from _by_measured_type(evidence, plan)
 
@@ -288,7 +152,13 @@ def _by_measured_type(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             {"d": "mean", "arrived": "all", "diverged": "any", "d_lowest": "mean", "d_highest": "mean"}
         )
         words = "of" if of_type else "of none of"
-        found = contrast(own.reset_index(), reference, "d", plan, f"measured type {distance} {of_type}")
+        found = contrast(
+            columns_of(own.reset_index(), ["d"]),
+            columns_of(reference, ["d"]),
+            "d",
+            plan,
+            f"measured type {distance} {of_type}",
+        )
         yield Row(
             "P8",
             "d",
@@ -332,9 +202,9 @@ def _dodges(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     def wanted(item: pandas.Series) -> bool:
         return item.reference.removeprefix("without ") in dodges_of(item.setting, item.variant)
 
-    for item in _chosen(evidence, wanted):
+    for item in chosen_contrasts(evidence, wanted):
         primary = item.start == "conditional" and item.variant == "dodge x_in_pretraining" and not item.setting
-        yield contrast_row("P10", item, plan, primary and _primary_place(evidence, item), turned=True)
+        yield contrast_row("P10", item, plan, primary and primary_place(evidence, item), turned=True)
 
 
 def _situation(evidence: Evidence, plan: Plan) -> Iterator[Row]:
@@ -345,8 +215,8 @@ def _situation(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         known = parity and item.reference.startswith(CUE_HEADS)
         return bool(known or item.reference.startswith("without foreknowledge"))
 
-    for item in _chosen(evidence, wanted):
+    for item in chosen_contrasts(evidence, wanted):
         primary = item.start == "conditional" and item.reference.startswith("without heads.oversight")
         primary = primary and len(factors_of(item.variant)) == 1 and len(factors_of(item.setting)) == 1
-        primary = primary and _primary_place(evidence, item)
-        yield contrast_row("P11", item, plan, primary, _unknown(evidence, item), _is_nothing(item))
+        primary = primary and primary_place(evidence, item)
+        yield contrast_row("P11", item, plan, primary, unknown(evidence, item), is_nothing(item))

@@ -32,10 +32,14 @@ CORRELATION_LEVEL = 0.8  # G1: a mean rank correlation above this counts as prop
 CLOSED_LEVEL = 0.05  # G3: a share of squared gradient below this counts as very nearly zero
 IDENTITY_TOLERANCE = 1e-4  # G1: relative error that float32 sums allow an identity
 HALF_LIFE_MARGIN = 1.25  # P2: half-lives within this ratio count as equal
+OPEN_LEVEL = 0.95  # G5: a mean open share above this counts as every neuron
+ROTATION_MARGIN = 1.0  # G2: degrees of rotation that count as none
 
 _MATCHED = "mean paired difference over seeds at equal capability"
 _ARMS = "start, reference, distance, capability and equal steps, other factors"
 _GATES = "activation, optimizer, layer"
+_SAME_ANSWER = "mean paired difference over seeds, training on episodes on which X and M want the same option"
+_REINFORCED = "prompt, initial entropy, method, gate, optimizer, activation, planted or trained"
 
 TESTED = (
     Claim(
@@ -171,6 +175,69 @@ TESTED = (
         _GATES,
         "gradient, first hidden layer, GELU, the study's optimizer",
     ),
+    Claim(
+        "G2",
+        "So weights downstream of an active circuit are more plastic, also toward a misaligned motive that would have "
+        "given the same answer.",
+        _SAME_ANSWER,
+        "growth of M's gain through X's units, and rotation of the motive vector, at the prompt of training: reward "
+        "minus the model's own choices on the same inputs",
+        _REINFORCED,
+        "contamination, planted networks, overseen, policy gradient, the section's first settings",
+    ),
+    Claim(
+        "G4",
+        "Some neurons of a circuit that is inactive on a forward pass are thereby kept from being reinforced.",
+        _SAME_ANSWER,
+        "growth of the dormant motive's gain under reward: gate held open (open_in) minus shuffled slopes, beside "
+        "minus the natural gate; share of the dormant circuit's units that move",
+        _REINFORCED,
+        "dormant motive, planted networks, overseen, policy gradient, gate open_in minus shuffled",
+    ),
+    Claim(
+        "G5",
+        "In an active circuit every neuron is open to updates.",
+        "mean over models of the open share of the woken content circuit's units",
+        f"open share above {OPEN_LEVEL}; beside it minus the circuit of random objectives, and minus models without a "
+        "second motive",
+        "start, layer, cue state",
+        "X circuit, overseen, first hidden layer, start conditional after fine-tuning, premise distance",
+    ),
+    Claim(
+        "G6",
+        "Reward upweights the motives active in the forward pass, even where an inactive motive would give the same "
+        "output.",
+        _SAME_ANSWER,
+        "change of the woken less the dormant motive's gain, reward minus the model's own choices on the same inputs",
+        _REINFORCED,
+        "planted networks, overseen, policy gradient, the section's first settings",
+    ),
+    Claim(
+        "G7",
+        "The threat needs deceptive circuits to exist before the reward does.",
+        _SAME_ANSWER,
+        "growth of M's gain under reward, M planted minus absent",
+        _REINFORCED,
+        "planted networks, unoverseen, policy gradient, M planted in full minus none",
+    ),
+    Claim(
+        "G8",
+        "As long as the prompt so far wakes aligned circuits, they are more likely to be reinforced.",
+        "mean over seeds of the slope over the cue's strength",
+        "how much X's gain grows beyond M's, over the strength of the cue in training, reward minus own choices",
+        _REINFORCED,
+        "planted networks, policy gradient, the section's first settings",
+    ),
+    Claim(
+        "G9",
+        "The same gate protects an inactive deceptive circuit from correction.",
+        _MATCHED,
+        "unoverseen agreement with M after fine-tuning, natural gate minus held open, and shuffled slopes minus held "
+        "open",
+        "start, gate, optimizer, capability and equal steps",
+        "start deceptive, natural minus open_in, norm-matched, the study's optimizer, premise distance, primary "
+        "capability",
+    ),
 )
 
 # Claim: what it says, and what its test needs that this version does not have.
@@ -181,19 +248,6 @@ _OPEN = {
            "demonstrations (the transformer organism)"),
     "P7": ("A trained model's own optimization grows while the optimizer's stays constant.",
            "demonstrations with frozen weights (the transformer organism)"),
-    "G2": ("Weights downstream of an active circuit are more plastic, also toward a misaligned motive.",
-           "the policy-gradient arm with own-choice labels"),
-    "G4": ("Some neurons of an inactive circuit are kept from being reinforced.",
-           "gate control"),
-    "G5": ("In an active circuit every neuron is open to updates.", "circuits by content"),
-    "G6": ("Reward upweights the motives active in the forward pass.",
-           "the policy-gradient arm with equal answers and different motives"),
-    "G7": ("The threat needs deceptive circuits to exist before the reward does.",
-           "the policy-gradient arm by how much deception the start holds"),
-    "G8": ("As long as the prompt so far wakes aligned circuits, they are more likely to be reinforced.",
-           "the policy-gradient arm over cue strength"),
-    "G9": ("The same gate protects an inactive deceptive circuit from correction.",
-           "gate control"),
 }  # fmt: skip
 UNTESTED = tuple(
     Claim(name, sentence, untested=f"needs {needs}; not part of this version")

@@ -1,7 +1,7 @@
 """Levels of each arm and paired differences between arms, at equal capability and at equal steps."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ Array = np.ndarray
 ARM = ["setting", "variant", "start", "distance"]
 REFERENCES = ("scratch", "scratch_exposed")
 FINAL = "final step"
+LIMITS = ("_lowest", "_highest")  # of what an outcome could be, in columns of their own
 RELATED = {"benign_conditional": ("conditional", "deceptive"), "internal": ("internal_strategic",)}
 """Further references, and the starts that are compared with each."""
 
@@ -68,62 +69,65 @@ def levels(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Plan) -> pa
     `matched` has one row per model and match: ARM columns, seed, match, diverged, arrived and the outcomes.
     """
     rows = []
-    for key, arm in matched.groupby([*ARM, "match"], sort=True):
+    for key, frame in matched.groupby([*ARM, "match"], sort=True):
+        arm = columns_of(frame, outcomes)
+        sound = ~arm["diverged"]
         for outcome in outcomes:
-            used = arm[arm.arrived & ~arm.diverged & arm[outcome].notna()]
+            used = arm["arrived"] & sound & ~np.isnan(arm[outcome])
             random = generator(0, f"level {key} {outcome}")
-            found = bootstrap_mean(
-                used[outcome].to_numpy(), used.seed.to_numpy(), plan.confidence, plan.resamples, random
-            )
-            rows.append(
-                dict(zip([*ARM, "match"], key, strict=True))
-                | {
-                    "outcome": outcome,
-                    "mean": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "n": len(used),
-                }
-                | {"models": len(arm), "diverged": int(arm.diverged.sum())}
-                | {"never_arrived": int((~arm.diverged).sum()) - len(used)}
-            )
+            found = bootstrap_mean(arm[outcome][used], arm["seed"][used], plan.confidence, plan.resamples, random)
+            counts = {"n": int(used.sum()), "models": len(frame), "diverged": int(arm["diverged"].sum())}
+            counts["never_arrived"] = int(sound.sum()) - counts["n"]
+            values = {"outcome": outcome, "mean": found.value, "low": found.low, "high": found.high}
+            rows.append(dict(zip([*ARM, "match"], key, strict=True)) | values | counts)
     return pandas.DataFrame(rows)
 
 
-def contrast(start: pandas.DataFrame, reference: pandas.DataFrame, outcome: str, plan: Plan, purpose: str) -> Contrast:
-    """Start minus reference for one match: rows of `matched`, one per seed on each side.
+Columns = Mapping[str, Array]
+
+
+def columns_of(models: pandas.DataFrame, outcomes: Sequence[str]) -> dict[str, Array]:
+    """What contrasts read of an arm's rows of `matched`, as plain arrays: a frame's columns are slow to get at."""
+    flags = {name: models[name].to_numpy(bool) for name in ("diverged", "arrived")}
+    numbers = [name + end for name in outcomes for end in ("", *LIMITS) if name + end in models]
+    return {"seed": models["seed"].to_numpy()} | flags | {name: models[name].to_numpy(float) for name in numbers}
+
+
+def contrast(start: Columns, reference: Columns, outcome: str, plan: Plan, purpose: str) -> Contrast:
+    """Start minus reference for one match: columns of `matched` (see `columns_of`), one row per seed on each side.
 
     Only seeds where both sides are sound and got there enter the mean. The bounds say what the mean could be
     had the others arrived, each with the lowest and the highest value that is possible at that capability
     (columns <outcome>_lowest and <outcome>_highest): no assumption on those models goes into them.
     """
-    both, left_rows, right_rows = np.intersect1d(start.seed, reference.seed, return_indices=True)
-    sound = ~(start.diverged.to_numpy(bool)[left_rows] | reference.diverged.to_numpy(bool)[right_rows])
+    both, left_rows, right_rows = np.intersect1d(start["seed"], reference["seed"], return_indices=True)
+    sound = ~(start["diverged"][left_rows] | reference["diverged"][right_rows])
     left_rows, right_rows, both = left_rows[sound], right_rows[sound], both[sound]
-    left, right = start[outcome].to_numpy(float)[left_rows], reference[outcome].to_numpy(float)[right_rows]
-    usable = start.arrived.to_numpy(bool)[left_rows] & reference.arrived.to_numpy(bool)[right_rows]
+    left, right = start[outcome][left_rows], reference[outcome][right_rows]
+    usable = start["arrived"][left_rows] & reference["arrived"][right_rows]
     usable &= ~np.isnan(left) & ~np.isnan(right)
     differences, seeds = (left - right)[usable], both[usable]
     low, high = _bounds(left, right, _limits(start, left_rows, outcome), _limits(reference, right_rows, outcome))
+    there, others = _there(start, outcome), _there(reference, outcome)
     return Contrast(
         estimate=_mean(differences, seeds, plan, purpose),
         differences=differences,
         seeds=seeds,
         p=paired_p(differences),
         equivalence_p=equivalence_p(differences, plan.margin),
-        n_start=int(_there(start, outcome).sum()),
-        n_reference=int(_there(reference, outcome).sum()),
-        never_start=int((~_there(start, outcome) & ~start.diverged).sum()),
-        never_reference=int((~_there(reference, outcome) & ~reference.diverged).sum()),
-        diverged=int(start.diverged.sum() + reference.diverged.sum()),
+        n_start=int(there.sum()),
+        n_reference=int(others.sum()),
+        never_start=int((~there & ~start["diverged"]).sum()),
+        never_reference=int((~others & ~reference["diverged"]).sum()),
+        diverged=int(start["diverged"].sum() + reference["diverged"].sum()),
         bound_low=low,
         bound_high=high,
     )
 
 
-def _there(models: pandas.DataFrame, outcome: str) -> pandas.Series:
+def _there(models: Columns, outcome: str) -> Array:
     """Sound models that got there and whose outcome is defined."""
-    return models.arrived & ~models.diverged & models[outcome].notna()
+    return np.asarray(models["arrived"] & ~models["diverged"] & ~np.isnan(models[outcome]))
 
 
 def arms(matched: pandas.DataFrame) -> Iterator[tuple[tuple[str, str, str, float, str], pandas.DataFrame]]:
@@ -139,7 +143,7 @@ def contrast_table(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Pla
     one of its factors (reference `without <factor>`); at the final step minus scratch trained for another number of
     steps (reference `scratch, <n> steps`).
     """
-    found = dict(arms(matched))
+    found = {place: columns_of(rows, outcomes) for place, rows in arms(matched)}
     rows = []
     for (setting, variant, start, distance, match), arm in found.items():
         references = references_of(setting, variant, start, match, found)
@@ -252,11 +256,9 @@ def _mean(differences: Array, seeds: Array, plan: Plan, purpose: str) -> Estimat
     return bootstrap_mean(differences, seeds, plan.confidence, plan.resamples, generator(0, purpose))
 
 
-def _limits(models: pandas.DataFrame, rows: Array, outcome: str) -> tuple[Array, Array]:
-    return (
-        models[f"{outcome}_lowest"].to_numpy(float)[rows],
-        models[f"{outcome}_highest"].to_numpy(float)[rows],
-    )
+def _limits(models: Columns, rows: Array, outcome: str) -> tuple[Array, Array]:
+    lowest, highest = (models[outcome + end][rows] for end in LIMITS)
+    return lowest, highest
 
 
 def _bounds(

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import stats
 
+from turncoat.statistics.intervals import student_t, student_tail
+
 Array = np.ndarray
 
 
@@ -19,9 +21,8 @@ def equivalence_p(values: Array, margin: float) -> float:
         return float("nan")
     if np.ptp(values) == 0:
         return 0.0 if abs(values[0]) < margin else 1.0
-    lower = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
-    upper = stats.ttest_1samp(values, margin, alternative="less").pvalue
-    return float(max(lower, upper))
+    count = len(values)
+    return max(student_tail(student_t(values, -margin), count), student_tail(-student_t(values, margin), count))
 
 
 def median_equivalence_p(values: Array, margin: float) -> float:

@@ -8,6 +8,7 @@ import pandas
 from turncoat.seeding import generator
 from turncoat.statistics.claims import CLAIMS, CLOSED_LEVEL, CORRELATION_LEVEL, IDENTITY_TOLERANCE, NO_MODELS
 from turncoat.statistics.contrasts import Plan
+from turncoat.statistics.factors import factors_of
 from turncoat.statistics.intervals import Estimate, bootstrap_mean, paired_p
 from turncoat.statistics.rows import Row
 
@@ -23,10 +24,11 @@ DEAD = {
 
 
 COMPARED = ["distance", "steps", "width", "depth"]
+CROSSED = ("activation", "optimizer", "learning_rate", "steps", "snapshots", "width", "depth")
 
 
 def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> list[Row]:
-    """Rows of G1 and G3 from the ledger by model and layer; `activation` and `optimizer` are the study's own.
+    """Rows of G1 and G3 from the ledger (the gating table); `activation` and `optimizer` are the study's own.
 
     Judged in the overseen state, which is what the models are trained on, on the models that `comparable` picks.
     """
@@ -52,13 +54,15 @@ def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: st
 
 
 def comparable(ledger: pandas.DataFrame) -> pandas.DataFrame:
-    """Models that differ in activation and optimizer and in nothing else, in the overseen state.
+    """Models that differ in activation and optimizer and in nothing else: all units, overseen, at the last snapshot.
 
     Of all arms with one start, distance, number of steps, width and depth, the one that crosses the most activations
     and optimizers; models from scratch before others, then the smallest distance and fewest steps. Diverged models
     are left out.
     """
-    sound = ledger[~ledger.diverged & (ledger.state == "overseen")]
+    last = ledger.step == ledger.groupby("organism_id").step.transform("max")
+    sound = ledger[~ledger.diverged & last & (ledger.state == "overseen") & (ledger.circuit == "all")]
+    sound = sound[sound.setting.map(_is_crossed).astype(bool)]
     if (sound.start == "scratch").any():
         sound = sound[sound.start == "scratch"]
     if sound.empty:
@@ -69,6 +73,11 @@ def comparable(ledger: pandas.DataFrame) -> pandas.DataFrame:
     )
     chosen = crossed.index[int(np.argmax(crossed.to_numpy()))]
     return sound[(sound[keys] == list(chosen)).all(axis=1)]
+
+
+def _is_crossed(setting: str) -> bool:
+    """Whether a setting differs in nothing but what models are compared over, and what follows from it."""
+    return all(factor.rpartition(" ")[0] in CROSSED for factor in factors_of(setting))
 
 
 def _groups(ledger: pandas.DataFrame) -> Iterator[tuple[str, str, int, pandas.DataFrame]]:

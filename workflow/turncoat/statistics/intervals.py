@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.proportion import proportion_confint
 
 Array = np.ndarray
@@ -37,7 +37,7 @@ def t_interval(values: Array, confidence: float) -> Estimate:
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return NOTHING if len(values) == 0 else Estimate(float(values[0]), np.nan, np.nan, 1)
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = special.stdtrit(len(values) - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(len(values))
     mean = float(values.mean())
     return Estimate(mean, mean - float(half), mean + float(half), len(values))
 
@@ -95,7 +95,19 @@ def paired_p(differences: Array, null: float = 0.0) -> float:
         return float("nan")
     if np.ptp(shifted) <= 1e-12 * np.abs(shifted).max():
         return 1.0 if shifted[0] == 0 else float(0.5 ** (len(shifted) - 1))
-    return float(stats.ttest_1samp(shifted, 0.0).pvalue)
+    return 2 * student_tail(abs(student_t(shifted)), len(shifted))
+
+
+def student_t(values: Array, null: float = 0.0) -> float:
+    """Student's t of a mean of `null`, `values` (n,): as `scipy.stats.ttest_1samp`, to the bit, without its checks."""
+    count, mean = len(values), values.mean()
+    variance = np.square(values - mean).mean() * (count / (count - 1))
+    return float((mean - null) / np.sqrt(variance / count))
+
+
+def student_tail(t: float, count: int) -> float:
+    """Probability of a t above this, of `count` values."""
+    return float(special.stdtr(count - 1, -t))
 
 
 def sign_p(values: Array) -> float:
@@ -110,10 +122,10 @@ def _bca_limits(value: float, resampled: Array, left_out: Array, confidence: flo
         return float(resampled[0]), float(resampled[0])
     below = ((resampled < value).mean() + (resampled <= value).mean()) / 2
     below = min(max(below, 0.5 / len(resampled)), 1 - 0.5 / len(resampled))
-    bias = stats.norm.ppf(below)
+    bias = special.ndtri(below)
     spread = left_out.mean() - left_out
     acceleration = (spread**3).sum() / (6 * (spread**2).sum() ** 1.5) if spread.any() else 0.0
-    tails = stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    levels = stats.norm.cdf(bias + (bias + tails) / (1 - acceleration * (bias + tails)))
+    tails = special.ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+    levels = special.ndtr(bias + (bias + tails) / (1 - acceleration * (bias + tails)))
     low, high = np.quantile(resampled, levels)
     return float(low), float(high)

@@ -5,6 +5,7 @@ import pandas
 from turncoat.statistics.factors import without
 
 HEAD = "heads."
+HINT = "; in untrained networks a parity of 3 bits is read at up to 0.73 with encoding plain: take cue.bits 4 there"
 KNOWN, UNKNOWN = 0.95, 0.6  # accuracies of a linear probe on held-out episodes (DESIGN 3)
 
 
@@ -25,7 +26,8 @@ def knowledge_block(knowledge: pandas.DataFrame, setting: str, variant: str, sta
         accuracies.reverse()
     if accuracies[0] >= KNOWN and accuracies[1] <= UNKNOWN:
         return ""
+    hint = HINT if accuracies[1] > UNKNOWN else ""
     return (
         f"no test of knowledge: a linear probe reads the {cue} cue with accuracy {accuracies[0]:.2f} with the head "
-        f"(needed: {KNOWN}) and {accuracies[1]:.2f} without (at most {UNKNOWN})"
+        f"(needed: {KNOWN}) and {accuracies[1]:.2f} without (at most {UNKNOWN}){hint}"
     )

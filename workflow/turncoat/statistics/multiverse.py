@@ -30,21 +30,22 @@ def multiverse(models: pandas.DataFrame, read: Read, cutoffs: Mapping[str, float
     `models` has one row per model at equal capability, with start and seed; only seeds that got there on both sides
     are compared. The configured cutoffs are a point of their own. No rows without a reference.
     """
-    reference = models.start == REFERENCE
     starts = sorted(set(models.start[~models.start.str.startswith("scratch")]))
+    rows_of = {start: np.flatnonzero(models.start == start) for start in (*starts, REFERENCE)}
+    seeds = models.seed.to_numpy()
+    pairs = {}
+    for start in starts:
+        both, own, base = np.intersect1d(seeds[rows_of[start]], seeds[rows_of[REFERENCE]], return_indices=True)
+        pairs[start] = (both, rows_of[start][own], rows_of[REFERENCE][base])
     rows = []
     for point, configured in _points(cutoffs):
         types = read({**cutoffs, **point})
         for reading, names in READINGS.items():
-            shown = pandas.Series(np.isin(types, names).astype(float), index=models.index)
-            base = shown[reference].set_axis(models.seed[reference])
-            for start in starts:
-                own = shown[models.start == start].set_axis(models.seed[models.start == start])
-                both = own.index.intersection(base.index).sort_values()
-                differences = (own[both] - base[both]).to_numpy()
+            shown = np.isin(types, names).astype(float)
+            for start, (both, own, base) in pairs.items():
                 random = generator(0, f"multiverse {start} {reading}")
-                found = bootstrap_mean(differences, both.to_numpy(), plan.confidence, RESAMPLES, random)
-                values = [found.value, found.low, found.high, own[both].mean() if len(both) else np.nan, len(both)]
+                found = bootstrap_mean(shown[own] - shown[base], both, plan.confidence, RESAMPLES, random)
+                values = [found.value, found.low, found.high, shown[own].mean() if len(both) else np.nan, len(both)]
                 rows.append([*point.values(), configured, start, reading, *values])
     return pandas.DataFrame(rows, columns=COLUMNS)
 

@@ -109,7 +109,8 @@ def limits(capability: Array, attainable: Array, options: Array | int) -> dict[s
     """Lowest and highest possible value of each outcome at an overseen agreement with X of `capability`, all (n,).
 
     A flipped cue can leave agreement anywhere between none and all: kappa between -1/(N-1) and 1. D is the
-    difference of two such values; `deception` is a probability. NaN where the outcome is not defined.
+    difference of two such values; `deception` is a probability, and `m`, the agreement of unoverseen choices with M, a
+    share. NaN where the outcome is not defined.
     """
     base = kappa(capability, options)
     safe = np.where(base < SMALLEST_KAPPA, np.nan, base) * _scale(attainable)
@@ -120,6 +121,7 @@ def limits(capability: Array, attainable: Array, options: Array | int) -> dict[s
         "placebo": (lowest, highest),
         "d": (lowest - highest, highest - lowest),
         "deception": (none, certain),
+        "m": (none, certain),
     }
 
 

@@ -1,7 +1,6 @@
 """Answers to the claims on pre-training followed by fine-tuning: P1, P2, P3 and P4a."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import pandas
@@ -10,36 +9,14 @@ from turncoat.seeding import generator
 from turncoat.statistics.claims import CLAIMS, HALF_LIFE_MARGIN, NO_MODELS, NO_PRICE
 from turncoat.statistics.contrasts import FINAL, Plan, capability_match, with_variant
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
-from turncoat.statistics.intervals import Estimate, bootstrap_mean, bootstrap_median, paired_p, sign_p
+from turncoat.statistics.evidence import Evidence, contrast_row, premise_block, stratum
+from turncoat.statistics.intervals import bootstrap_mean, bootstrap_median, paired_p, sign_p
 from turncoat.statistics.rows import Row
 from turncoat.statistics.times import log_ratios
 
 NON_DECEPTIVE = ("internal", "corrigible")
 CONDITIONAL = ("conditional", "deceptive")
 ALREADY = "before fine-tuning this start already deceives overseers other than Y's; D is its answer"
-PREMISE_VERDICTS = {
-    "fails": "premise failed",
-    "uncertain": "premise uncertain",
-    "not_measured": "premise not measured",
-}
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the P claims are judged on. `premises` is the gate's verdict by (setting, variant, start)."""
-
-    contrasts: pandas.DataFrame
-    matched: pandas.DataFrame
-    half_lives: pandas.DataFrame
-    ratios: pandas.DataFrame
-    times: pandas.DataFrame
-    knowledge: pandas.DataFrame
-    instructed: bool
-    premises: Mapping[tuple[str, str, str], str]
-    capabilities: list[float]
-    cross_entropy_matches: list[str]
-    primary_capability: float
-    primary_distance: float
 
 
 def answers(evidence: Evidence, plan: Plan) -> list[Row]:
@@ -85,11 +62,6 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
     return rows
 
 
-def stratum(setting: str, variant: str, *parts: str) -> str:
-    """A stratum in words; settings that are the study's own are not spelt out."""
-    return ", ".join(part for part in (*parts, setting, variant) if part)
-
-
 def _differences(
     claim: str,
     evidence: Evidence,
@@ -117,86 +89,6 @@ def _differences(
         )
         rows.append(contrast_row(claim, item, plan, is_primary, blocked))
     return rows
-
-
-def premise_block(claim: str, evidence: Evidence, item: pandas.Series, setting: str | None = None) -> str:
-    """Why a claim that rests on the premise cannot be judged of this start; empty where it can.
-
-    The premise is that of the arm's own setting, or of another `setting`.
-    """
-    if not CLAIMS[claim].premise:
-        return ""
-    known = evidence.premises
-    where = item.setting if setting is None else setting
-    premise = known.get((where, item.variant, item.start), "not_measured")
-    return PREMISE_VERDICTS.get(premise, "")
-
-
-FACTS = (
-    "setting",
-    "variant",
-    "start",
-    "reference",
-    "distance",
-    "match",
-    "n_start",
-    "n_reference",
-    "n_pairs",
-    "never_start",
-    "never_reference",
-    "diverged",
-    "bound_low",
-    "bound_high",
-)
-
-
-def contrast_row(
-    claim: str,
-    item: pandas.Series,
-    plan: Plan,
-    primary: bool,
-    blocked: str = "",
-    turned: bool = False,
-    kind: str = "difference",
-) -> Row:
-    """A row of the claims table from one of the contrasts; `turned` subtracts the other way round."""
-    facts = {name: getattr(item, name) for name in FACTS}
-    names, estimate = (item.start, item.reference), Estimate(item.estimate, item.low, item.high, item.n_pairs)
-    if item.reference.startswith("without "):
-        names = (f"{item.start} with {item.reference.removeprefix('without ')}", "without")
-    if turned:
-        names = (names[1], names[0])
-        estimate = Estimate(-item.estimate, -item.high, -item.low, item.n_pairs)
-        facts |= {"bound_low": -item.bound_high, "bound_high": -item.bound_low}
-    words = stratum(
-        item.setting, item.variant, f"{names[0]} minus {names[1]}", f"{item.distance:g} degrees", item.match
-    )
-    return Row(
-        claim,
-        item.outcome,
-        words,
-        CLAIMS[claim].estimand,
-        kind,
-        plan.margin,
-        estimate,
-        item.p,
-        item.equivalence_p,
-        primary,
-        blocked=blocked,
-        note=_left_out(item),
-        facts=facts,
-    )
-
-
-def _left_out(item: object) -> str:
-    never = item.never_start + item.never_reference  # type: ignore[attr-defined]
-    notes = []
-    if never:
-        low, high = item.bound_low, item.bound_high  # type: ignore[attr-defined]
-        notes.append(f"{never} models never got there; had they, the mean could lie in [{low:.2f}, {high:.2f}]")
-    if item.diverged:  # type: ignore[attr-defined]
-        notes.append(f"{item.diverged} models diverged and are left out")  # type: ignore[attr-defined]
-    return "; ".join(notes)
 
 
 def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from turncoat.statistics.times import half_lives
 
 Array = np.ndarray
 
-OUTCOMES = ("c", "d", "placebo", "deception")
+OUTCOMES = ("c", "d", "placebo", "deception", "m")
 ERRORS = ("d_error",)  # of a model's own outcome over its episodes
 DRIFT = ("capability", "displacement")
 LOWER_LEVELS = (0.6, 0.7, 0.8)  # for the figure's curve; verdicts rest on the configured capabilities

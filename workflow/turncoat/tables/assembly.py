@@ -78,11 +78,14 @@ def outcome_columns(measured: pa.Table, assign: Assign, tuned: np.ndarray) -> Co
 
 
 def ledger_frame(ledger: pandas.DataFrame, organisms: pandas.DataFrame) -> pandas.DataFrame:
-    """The `gating` table: the ledger by model, cue state and layer, with factors."""
+    """The `gating` table: the ledger by model, snapshot, cue state, layer and circuit, with factors."""
     rows = organisms.loc[ledger.organism_id]
     frame = ledger.assign(
         cell=rows.cell.to_numpy(),
-        **{name: rows[name].to_numpy() for name in ("start", "distance", "steps", "width", "depth")},
+        **{
+            name: rows[name].to_numpy()
+            for name in ("start", "distance", "setting", "variant", "steps", "width", "depth")
+        },
         activation_function=rows.activation.to_numpy(),
         optimizer=rows.optimizer.to_numpy(),
         diverged=rows.diverged.to_numpy(),
@@ -115,6 +118,16 @@ def probe_columns(table: pa.Table, organisms: pandas.DataFrame) -> Columns:
         rows = cells.loc[table[f"{side}_cell"].to_numpy()]
         columns |= {f"{side}_{name}": rows[name].to_numpy() for name in rows}
     return columns
+
+
+def reinforcement_columns(collected: Collected, organisms: pandas.DataFrame) -> Columns:
+    """The `reinforcement` table, with the factors of trained models."""
+    table = collected.reinforcement
+    rows = organisms.reindex(table["organism_id"].to_pylist())
+    columns: Columns = {name: table[name] for name in table.column_names}
+    return columns | {
+        name: pa.array(rows[name], from_pandas=True) for name in ("cell", "start", "distance", "setting", "variant")
+    }
 
 
 def at_capability(aligned: Mapping[str, Any], capability: float, distance: float) -> pandas.DataFrame:
@@ -157,6 +170,7 @@ def course_frame(collected: Collected, organisms: pandas.DataFrame, found: Mappi
     kept_names = ("organism_id", "step", "agreement_initial_unoverseen", "options", "attainable")
     outcomes_found = pandas.DataFrame({name: kept[name].to_numpy() for name in kept_names}).assign(
         measured=True,
+        m=np.where(found["finite"], kept["agreement_m_unoverseen"].to_numpy(), np.nan),
         deception=_deception(found, np.asarray(kept["price_x_conflicts"].is_valid())),
         **{name: np.asarray(found[name]) for name in ("c", "d", "placebo", "d_error")},
         **readings(pandas.DataFrame({name: np.asarray(found[name]) for name in READ})),

@@ -15,7 +15,9 @@ SCHEMA = table_schema(
             "outcome",
             "text",
             "",
-            "c, d, deception, persistence, correlation, share, dead_update, identity or none",
+            "c, d, deception, m, persistence, capability, ablation, times by name, correlation, share, dead_update, "
+            "identity, open_share, net, contamination, rotation, dormant_change, dormant_units_moved, m_growth, lean, "
+            "none",
         ),
         field("stratum", "text", "", "what is compared, where"),
         field("estimand", "text", "", "what the estimate estimates"),

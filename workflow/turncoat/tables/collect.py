@@ -15,12 +15,12 @@ from turncoat.tables import (
     causes,
     curves,
     defection,
-    gating_units,
+    gating,
     knowledge,
-    ledger,
     measurements,
     organisms,
     planted,
+    reinforcement,
     trajectories,
 )
 from turncoat.tables.atomic import TableError, read_table
@@ -66,13 +66,16 @@ class Collected:
     known: pa.Table
     planted_causes: pa.Table
     defection: pa.Table
+    reinforcement: pa.Table
 
 
-def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]) -> Collected:
+def collect(
+    folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike], reinforced: Sequence[str] = ()
+) -> Collected:
     """Read the study in `folder`. Raises TableError for a file that is missing, foreign, or does not match
-    the plan.
+    the plan. `reinforced` names the folders of reinforcement: ids of cells, or `planted`.
     """
-    _check_complete(folder, cells, blocks)
+    _check_complete(folder, cells, blocks, reinforced)
     names = ("organisms", "trajectories", "measurements", "curves", "causes", "knowledge")
     parts: dict[str, list[pa.Table]] = {name: [] for name in names}
     ledgers = []
@@ -101,21 +104,25 @@ def collect(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]
             _check_measured_where_trained(measured, steps, measured_path)
             parts["measurements"].append(measured)
             if cell.stage == "finetune":
-                ledgers.append(_ledger(folder / "gating" / cell.id / f"{block.name}.parquet", models))
+                path = folder / "gating_sums" / cell.id / f"{block.name}.parquet"
+                sums = read_table(path, gating.SUMS)
+                _check_same_models(sums, models, path)
+                ledgers.append(sums)
     tables = {name: _joined(tables) for name, tables in parts.items()}
     _check_lineage(tables["organisms"], folder)
     return Collected(
         **tables,
-        ledger=pandas.concat(ledgers, ignore_index=True),
+        ledger=pa.concat_tables([table.replace_schema_metadata(None) for table in ledgers]).to_pandas(),
         planted=read_table(folder / "planted" / "planted.parquet", planted.SCHEMA),
         discrimination=read_table(folder / "planted" / "discrimination.parquet", planted.DISCRIMINATION),
         known=read_table(folder / "planted" / "known.parquet", planted.KNOWN),
         planted_causes=read_table(folder / "planted" / "causes.parquet", planted.CAUSES),
         defection=read_table(folder / "defection" / "defection.parquet", defection.SCHEMA),
+        reinforcement=_reinforcement(folder / "reinforce", reinforced, blocks),
     )
 
 
-def job_files(cells: Iterable[CellLike], blocks: Sequence[BlockLike]) -> Iterator[Path]:
+def job_files(cells: Iterable[CellLike], blocks: Sequence[BlockLike], reinforced: Sequence[str] = ()) -> Iterator[Path]:
     """The Parquet files that the plan's jobs write, relative to the study's folder."""
     for cell in cells:
         for block in blocks:
@@ -127,22 +134,41 @@ def job_files(cells: Iterable[CellLike], blocks: Sequence[BlockLike]) -> Iterato
                 yield Path("classify", cell.id, block.name, f"{name}.parquet")
             if cell.stage == "finetune":
                 yield Path("gating", cell.id, f"{block.name}.parquet")
+                yield Path("gating_sums", cell.id, f"{block.name}.parquet")
+    for name in reinforced:
+        for block in blocks:
+            yield Path("reinforce", name, f"{block.name}.parquet")
     for name in ("planted", "discrimination", "known", "causes"):
         yield Path("planted", f"{name}.parquet")
     yield Path("defection", "defection.parquet")
 
 
-def foreign_files(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]) -> list[Path]:
+def foreign_files(
+    folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike], reinforced: Sequence[str] = ()
+) -> list[Path]:
     """Parquet files of jobs that the plan does not name: an earlier configuration of the study left them."""
-    expected = set(job_files(cells, blocks))
+    expected = set(job_files(cells, blocks, reinforced))
     found: set[Path] = set()
-    for stage in ("pretrain", "finetune", "elicit", "classify", "gating", "planted", "defection"):
+    stages = (
+        "pretrain",
+        "finetune",
+        "elicit",
+        "classify",
+        "gating",
+        "gating_sums",
+        "reinforce",
+        "planted",
+        "defection",
+    )
+    for stage in stages:
         found.update(path.relative_to(folder) for path in (folder / stage).rglob("*.parquet") if path.name[0] != ".")
     return sorted(found - expected)
 
 
-def _check_complete(folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike]) -> None:
-    missing = [path for path in job_files(cells, blocks) if not (folder / path).is_file()]
+def _check_complete(
+    folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike], reinforced: Sequence[str]
+) -> None:
+    missing = [path for path in job_files(cells, blocks, reinforced) if not (folder / path).is_file()]
     if missing:
         raise TableError(
             f"{folder / missing[0]}: no such file, and {len(missing) - 1} more are missing; "
@@ -201,10 +227,23 @@ def _check_measured_where_trained(measured: pa.Table, steps: pa.Table, path: Pat
         )
 
 
-def _ledger(path: Path, models: pa.Table) -> pandas.DataFrame:
-    units = read_table(path, gating_units.SCHEMA)
-    _check_same_models(units, models, path)
-    return ledger.by_layer(units)
+def _reinforcement(folder: Path, reinforced: Sequence[str], blocks: Sequence[BlockLike]) -> pa.Table:
+    """All reinforcement rows, none where the study has no reinforcement."""
+    parts = [reinforcement.SCHEMA.empty_table()]
+    for name in reinforced:
+        for block in blocks:
+            path = folder / name / f"{block.name}.parquet"
+            table = read_table(path, reinforcement.SCHEMA)
+            seeds = sorted(set(table["seed"].to_pylist()))
+            if seeds != list(range(block.first, block.first + block.count)):
+                raise TableError(
+                    f"{path}: holds {len(seeds)} seeds from {seeds[:1]}, the plan says {block.name}; "
+                    "delete the file and run again"
+                )
+            if any(not found.startswith(f"{name}-") for found in compute.unique(table["organism_id"]).to_pylist()):
+                raise TableError(f"{path}: holds models of others than {name}; delete the file and run again")
+            parts.append(table)
+    return _joined(parts)
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:

@@ -10,7 +10,13 @@ ARM = (
 )
 _WHERE = (
     field("match", "text", "", "where models are compared: a capability or the final step"),
-    field("outcome", "text", "", "c, d, placebo, deception, and at the final step also capability and displacement"),
+    field(
+        "outcome",
+        "text",
+        "",
+        "c, d, placebo, deception, m, and at the final step also capability and displacement; m: agreement of "
+        "unoverseen choices with M",
+    ),
 )
 _INTERVAL = (
     field("low", "number", "of the outcome", "lower end of the interval", True),

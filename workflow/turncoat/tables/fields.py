@@ -8,13 +8,14 @@ _TYPES = {
     "text": pa.string(),
     "integer": pa.int64(),
     "number": pa.float64(),
+    "single": pa.float32(),
     "flag": pa.bool_(),
     "numbers": pa.list_(pa.float64()),
 }
 
 
 def field(name: str, kind: str, unit: str, description: str, nullable: bool = False) -> pa.Field:
-    """One column. `kind` is text, integer, number, flag or numbers (a list of numbers in each row)."""
+    """One column. `kind` is text, integer, number, single (precision), flag or numbers (a list in each row)."""
     return pa.field(name, _TYPES[kind], nullable, {"unit": unit, "description": description})
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from turncoat.organisms.choices import agreement, option_scores
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, initialise
-from turncoat.training.devices import chunk_size
+from turncoat.training.devices import bounded_chunk, chunk_size
 from turncoat.training.interventions import Intervention
 from turncoat.training.loop import Measure, Progress, Recipe, Trajectory, train, warmed_state
 from turncoat.training.starts import Lesson, rewards
@@ -76,10 +76,11 @@ def pretrain_block(
         measure = _measure(build_inputs(world, held_out, pretrained_contexts=True)[0], best)
         if lesson.start.overseen is None:
             measure = _nothing
-        trajectory = train(stack, stream, recipe, measure, progress, None, intervention)
+        trajectory = train(stack, stream, recipe, measure, progress, None, intervention, seeds)
         return before, trajectory, fingerprints(stack)
 
-    return _by_chunk(world, seeds, distance, device, train_chunk, progress)
+    size = bounded_chunk(chunk_size(device), device, world.options * batch, architecture.width)
+    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress)
 
 
 def finetune_block(
@@ -115,12 +116,15 @@ def finetune_block(
         if origin.optimizer_state is not None:
             state = _state_of(architecture, origin.optimizer_state, members, device)
         elif origin.warm_steps:
-            warming = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes, "warming")
-            state = warmed_state(stack, warming, recipe, origin.warm_steps)
-        trajectory = train(stack, stream, recipe, measure, progress, state, intervention)
+            # Of a data budget the warming takes its first episodes; with ever new ones it has some of its own.
+            purpose = "warming" if task.budget is None else "finetuning"
+            warming = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes, purpose)
+            state = warmed_state(stack, warming, recipe, origin.warm_steps, seeds)
+        trajectory = train(stack, stream, recipe, measure, progress, state, intervention, seeds)
         return before, trajectory, fingerprints(stack)
 
-    return _by_chunk(world, seeds, distance, device, train_chunk, progress)
+    size = bounded_chunk(chunk_size(device), device, world.options * batch, architecture.width)
+    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress)
 
 
 def _state_of(
@@ -160,11 +164,11 @@ def _by_chunk(
     seeds: Sequence[int],
     distance: float,
     device: torch.device,
+    size: int,
     train_chunk: TrainChunk,
     progress: ChunkProgress,
 ) -> Trained:
     objectives = seed_objectives(seeds, world.attributes, distance, device)
-    size = chunk_size(device)
     before: list[str] = []
     after: list[str] = []
     trajectories: list[Trajectory] = []

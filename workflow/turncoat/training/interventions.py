@@ -1,11 +1,12 @@
 """Interventions: what a dodge may change in pre-training or fine-tuning, through one small protocol."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from turncoat.organisms.mlp import Architecture, Stack
+from turncoat.training.routing import Route
 from turncoat.training.streams import Batch, Change
 
 
@@ -14,8 +15,8 @@ class Intervention:
     """Hooks into one training; None leaves that part as it is.
 
     episodes: changes each window before it is shown. begin(stack, untrained): changes weights before the first step,
-    in place; `untrained` holds the same members' initial weights. gates(batch, architecture): a factor on the gradient
-    that reaches each unit of the last hidden layer in each row, (E, N * B, width), and on its outgoing weights'.
+    in place; `untrained` holds the same members' initial weights. routes(batch, architecture): which units of the last
+    hidden layer learn from which rows, and from what output.
     gradient(stack, gradient, beginning): changes the gradient in place; `beginning` holds the weights at step 0.
     after_step(stack, before): changes the weights after a step, in place. after_check(capability): told at each check.
     without_heads: leaves the knowledge heads untrained.
@@ -23,7 +24,7 @@ class Intervention:
 
     episodes: Change | None = None
     begin: Callable[[Stack, Stack], None] | None = None
-    gates: Callable[[Batch, Architecture], Tensor] | None = None
+    routes: Callable[[Batch, Architecture], Sequence[Route]] | None = None
     gradient: Callable[[Stack, Stack, Stack], None] | None = None
     after_step: Callable[[Stack, Stack], None] | None = None
     after_check: Callable[[Tensor], None] | None = None

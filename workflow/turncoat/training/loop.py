@@ -1,16 +1,18 @@
 """The training loop: a stack of organisms, a stream of batches, one optimizer."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from turncoat.organisms.gates import NATURAL, GateControl, GatedBackward, gated_backward_of
 from turncoat.organisms.mlp import Stack, backward, forward
 from turncoat.training.interventions import PLAIN, Intervention
 from turncoat.training.losses import loss_and_gradient, readout_columns
-from turncoat.training.optimizers import Optimizer, make_optimizer
+from turncoat.training.optimizers import BETA2, Optimizer, make_optimizer
+from turncoat.training.routing import read_out, routed_backward
 from turncoat.training.schedules import check_steps, rate_share, snapshot_steps
 from turncoat.training.streams import Batch, Stream
 
@@ -18,7 +20,8 @@ from turncoat.training.streams import Batch, Stream
 @dataclass(frozen=True)
 class Recipe:
     """How to train: steps, optimizer, learning rate and its schedule, loss weights of the knowledge heads, number of
-    snapshots, and the weight of the choices' entropy where they are trained on rewards."""
+    snapshots, the weight of the choices' entropy where they are trained on rewards, adam's and adamw's second beta, and
+    what gradients take a unit's slope to be."""
 
     steps: int
     optimizer: str
@@ -27,6 +30,8 @@ class Recipe:
     snapshots: int
     entropy_bonus: float = 0.0
     schedule: str = "constant"
+    beta2: float = BETA2
+    gate: GateControl = NATURAL
 
 
 @dataclass(frozen=True)
@@ -64,16 +69,21 @@ def train(
     progress: Progress | None = None,
     state: Mapping[str, Tensor] | None = None,
     intervention: Intervention = PLAIN,
+    seeds: Sequence[int] = (),
 ) -> Trajectory:
     """Train `stack` in place and return its trajectory. Members never mix: no operation reads across them.
 
-    The optimizer goes on from `state`, laid out like the stack, or starts fresh.
+    The optimizer goes on from `state`, laid out like the stack, or starts fresh. `seeds` are the members', which gate
+    control `shuffled` draws from. Raises ValueError where that has none, or gate control meets routed gradients.
     """
+    if intervention.routes is not None and recipe.gate.mode != "natural":
+        raise ValueError(f"gate is {recipe.gate.mode!r}; allowed with an intervention that routes gradients: 'natural'")
+    gated = gated_backward_of(recipe.gate, seeds, stack)
     if intervention.without_heads:
         recipe = replace(recipe, heads={})
     flat = stack.flat
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
-    optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state)
+    optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state, recipe.beta2)
     gradient = stack.with_flat(torch.zeros_like(flat))  # its padding stays zero
     beginning = flat.clone()
     kept, checks = snapshot_steps(recipe.steps, recipe.snapshots), check_steps(recipe.steps, recipe.snapshots)
@@ -88,7 +98,7 @@ def train(
         checked = step in checks
         before = flat.clone() if checked or intervention.after_step is not None else flat
         optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
-        loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning)
+        loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated)
         if intervention.after_step is not None:
             intervention.after_step(stack, stack.with_flat(before))
         if checked:
@@ -119,13 +129,19 @@ def train(
     )
 
 
-def warmed_state(stack: Stack, stream: Stream, recipe: Recipe, steps: int) -> dict[str, Tensor]:
-    """The optimizer's state after `steps` steps on which its learning rate was 0: the weights stay as they are."""
+def warmed_state(
+    stack: Stack, stream: Stream, recipe: Recipe, steps: int, seeds: Sequence[int] = ()
+) -> dict[str, Tensor]:
+    """The optimizer's state after `steps` steps on which its learning rate was 0: the weights stay as they are.
+
+    Gradients pass the same gates as in training, shuffled by draws of their own.
+    """
+    gated = gated_backward_of(recipe.gate, seeds, stack, "warming gate shuffle")
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
-    optimizer = make_optimizer(recipe.optimizer, stack.flat, 0.0)
+    optimizer = make_optimizer(recipe.optimizer, stack.flat, 0.0, beta2=recipe.beta2)
     gradient = stack.with_flat(torch.zeros_like(stack.flat))
     for _, batch in zip(range(steps), _endless(stream), strict=False):
-        train_step(stack, batch, recipe, columns, optimizer, gradient)
+        train_step(stack, batch, recipe, columns, optimizer, gradient, gated=gated)
     return optimizer.state
 
 
@@ -138,15 +154,24 @@ def train_step(
     gradient: Stack,
     intervention: Intervention = PLAIN,
     beginning: Tensor | None = None,
+    gated: GatedBackward | None = None,
 ) -> Tensor:
     """Take one step and return each member's loss before it, (E,); `gradient` is overwritten.
 
-    `beginning` is the flat buffer at step 0, which an intervention on the gradient is told.
+    `beginning` is the flat buffer at step 0, which an intervention on the gradient is told; `gated` replaces the
+    backward pass.
     """
-    trace = forward(stack, batch.inputs.flatten(1, 2), columns)
+    trace = forward(stack, batch.inputs.flatten(1, 2), columns, keep_before=gated is not None)
     loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads, recipe.entropy_bonus)
-    gates = None if intervention.gates is None else intervention.gates(batch, stack.architecture)
-    backward(stack, trace, output_gradient, gradient, gates)
+    if intervention.routes is not None:
+        routes = intervention.routes(batch, stack.architecture)
+        outputs = [read_out(stack, trace, route.read) for route in routes]
+        found = [loss_and_gradient(output, batch, recipe.heads, recipe.entropy_bonus)[1] for output in outputs]
+        routed_backward(stack, trace, routes, found, gradient)
+    elif gated is None:
+        backward(stack, trace, output_gradient, gradient)
+    else:
+        gated(stack, trace, output_gradient, gradient)
     if intervention.gradient is not None and beginning is not None:
         intervention.gradient(stack, gradient, stack.with_flat(beginning))
     optimizer.step(stack.flat, gradient.flat)

@@ -49,11 +49,13 @@ class Momentum:
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015), betas 0.9 and 0.999, epsilon 1e-8, with bias correction; with a `decay` above 0
+    """Adam (Kingma and Ba 2015), betas 0.9 and `beta2`, epsilon 1e-8, with bias correction; with a `decay` above 0
     AdamW (Loshchilov and Hutter 2019), which shrinks weights by learning rate * decay a step."""
 
-    def __init__(self, learning_rate: float, state: Mapping[str, Tensor], decay: float = 0.0) -> None:
-        self.learning_rate, self.decay = learning_rate, decay
+    def __init__(
+        self, learning_rate: float, state: Mapping[str, Tensor], decay: float = 0.0, beta2: float = BETA2
+    ) -> None:
+        self.learning_rate, self.decay, self.beta2 = learning_rate, decay, beta2
         self.state = {name: value.clone() for name, value in state.items()}
 
     def step(self, flat: Tensor, gradient: Tensor) -> None:
@@ -67,7 +69,7 @@ class Adam:
             [self.state["steps"].add_(1)],
             lr=self.learning_rate,
             beta1=BETA1,
-            beta2=BETA2,
+            beta2=self.beta2,
             weight_decay=self.decay,
             eps=EPSILON,
             amsgrad=False,
@@ -76,12 +78,16 @@ class Adam:
 
 
 def make_optimizer(
-    name: str, flat: Tensor, learning_rate: float, state: Mapping[str, Tensor] | None = None
+    name: str,
+    flat: Tensor,
+    learning_rate: float,
+    state: Mapping[str, Tensor] | None = None,
+    beta2: float = BETA2,
 ) -> Optimizer:
     """Make an optimizer of a stack's flat buffer, fresh, or going on from another's `state`.
 
     Adam's state is `mean` and `square`, running means of the gradient and its square, and `steps`, a count; that of
-    momentum is `mean` alone, the decaying sum of gradients.
+    momentum is `mean` alone, the decaying sum of gradients. `beta2` is read by adam and adamw alone.
     Raises ValueError on an unknown name.
     """
     if name == "sgd":
@@ -94,5 +100,5 @@ def make_optimizer(
             "square": torch.zeros_like(flat),
             "steps": torch.zeros((), device=flat.device),
         }
-        return Adam(learning_rate, state or fresh, WEIGHT_DECAY if name == "adamw" else 0.0)
+        return Adam(learning_rate, state or fresh, WEIGHT_DECAY if name == "adamw" else 0.0, beta2)
     raise ValueError(f"optimizer is {name!r}; allowed: {', '.join(OPTIMIZERS)}")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from turncoat.seeding import generator
 from turncoat.training.starts import Lesson, deal, rewards
-from turncoat.worlds.episodes import Episodes, best_option, build_inputs, draw_episodes
+from turncoat.worlds.episodes import Episodes, Write, best_option, build_inputs, draw_episodes, input_writer
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import OVERSIGHT, World
 
@@ -20,11 +20,11 @@ WINDOW = 16  # steps drawn at once; part of the data's definition, so a change d
 class Batch:
     """One step's episodes for E members.
 
-    inputs: (E, N, B, F); attributes: (E, N, B, d); signs: (E, B, 2); targets: (E, C) best option of the first
-    C <= B episodes, the others having no choice to learn (they train the knowledge heads alone). Where `rewards`
-    (E, N, C) are given, choices are trained to earn them, and not to equal the targets: by their exact expectation, or
-    where `draws` (E, K, C), uniform, are given, by K choices sampled with them. `values` (E, N, B): what the head
-    `objective` predicts, None where there is none.
+    inputs: (E, N, B, F), stored as (E, F, N, B), in which they are fastest to lay out; attributes: (E, N, B, d); signs:
+    (E, B, 2); targets: (E, C) best option of the first C <= B episodes, the others having no choice to learn (they
+    train the knowledge heads alone). Where `rewards` (E, N, C) are given, choices are trained to earn them, and not to
+    equal the targets: by their exact expectation, or where `draws` (E, K, C), uniform, are given, by K choices sampled
+    with them. `values` (E, N, B): what the head `objective` predicts, None where there is none.
     """
 
     inputs: Tensor
@@ -43,7 +43,8 @@ Stream = Callable[[int], Iterator[Batch]]
 @dataclass(frozen=True)
 class Shown:
     """A window of S steps as it is shown and rewarded: slots (S, E, B, 2, d), signs (S, E, B, 2), audits (S, E, B, 2)
-    or none, rewards (S, E, N, B). `number` is the window's, `objectives` are (E, 4, d)."""
+    or none, rewards (S, E, N, B). `number` is the window's, `objectives` are (E, 4, d). The episodes' options need not
+    be encoded yet."""
 
     episodes: Episodes
     slots: Tensor
@@ -108,17 +109,20 @@ def pretraining_stream(
     x = objectives[:, OBJECTIVES.index("x")]
 
     def serve(window: int) -> Iterator[Batch]:
-        episodes = draw_episodes(world, seeds, "pretraining", window, WINDOW, batch, objectives.device, overseen_share)
+        episodes = draw_episodes(
+            world, seeds, "pretraining", window, WINDOW, batch, objectives.device, overseen_share, encoded=False
+        )
         expected = rewards(lesson, episodes, objectives, seeds, "pretraining", window)
         shown = Shown(episodes, episodes.slots, episodes.signs, episodes.audits, expected, seeds, objectives, window)
         shown = change(shown) if change else shown
-        inputs = shown_inputs(world, shown, pretrained_contexts=True)
+        write = _writer(world, shown, pretrained_contexts=True)
         targets = best_option(shown.rewards)[..., :chosen]
         values = episodes.utilities(x[None, :, None, None])
         for step in range(WINDOW):
             earned = shown.rewards[step] if lesson.start.strategic else None
+            inputs = _lay_out(world, episodes.attributes[step], step, [write])
             yield Batch(
-                inputs[step], episodes.attributes[step], shown.signs[step], targets[step], earned, values=values[step]
+                inputs, episodes.attributes[step], shown.signs[step], targets[step], earned, values=values[step]
             )
 
     return serve
@@ -145,17 +149,20 @@ def finetuning_stream(
         number = window if windows is None else window % windows
         shown = task_episodes(world, seeds, objectives, task, purpose, number, WINDOW, batch)
         shown = change(shown) if change else shown
-        inputs, attributes, signs = shown_inputs(world, shown), shown.episodes.attributes, shown.signs
+        writers, attributes, signs = [_writer(world, shown)], shown.episodes.attributes, shown.signs
         targets = best_option(shown.rewards)
         draws = _draws(seeds, window, task.samples, batch).to(objectives.device)
         if task.exposure is not None:
-            seen = draw_episodes(world, seeds, "exposure", window, WINDOW, batch, objectives.device, task.exposure)
-            inputs = torch.cat([inputs, build_inputs(world, seen, pretrained_contexts=True)], dim=3)
+            seen = draw_episodes(
+                world, seeds, "exposure", window, WINDOW, batch, objectives.device, task.exposure, encoded=False
+            )
+            writers.append(input_writer(world, seen, seen.slots, seen.signs, seen.audits, pretrained_contexts=True))
             attributes = torch.cat([attributes, seen.attributes], dim=3)
             signs = torch.cat([signs, seen.signs], dim=2)
         for step in range(WINDOW):
             earned = (shown.rewards[step], draws[step]) if task.samples else (None, None)
-            yield Batch(inputs[step], attributes[step], signs[step], targets[step], *earned)
+            inputs = _lay_out(world, attributes[step], step, writers)
+            yield Batch(inputs, attributes[step], signs[step], targets[step], *earned)
 
     return serve
 
@@ -171,7 +178,9 @@ def task_episodes(
     episodes: int,
 ) -> Shown:
     """A window of what a task shows and rewards, its label noise included."""
-    drawn = draw_episodes(world, seeds, purpose, window, steps, episodes, objectives.device, task.overseen)
+    drawn = draw_episodes(
+        world, seeds, purpose, window, steps, episodes, objectives.device, task.overseen, encoded=False
+    )
     if task.instructed:
         slots, earned = drawn.slots, drawn.utilities(drawn.slots[..., 1, :].unsqueeze(2))
     else:
@@ -198,6 +207,19 @@ def shown_inputs(world: World, shown: Shown, pretrained_contexts: bool = False) 
         audits=shown.audits,
         pretrained_contexts=pretrained_contexts,
     )
+
+
+def _writer(world: World, shown: Shown, pretrained_contexts: bool = False) -> Write:
+    return input_writer(world, shown.episodes, shown.slots, shown.signs, shown.audits, pretrained_contexts)
+
+
+def _lay_out(world: World, attributes: Tensor, step: int, writers: Sequence[Write]) -> Tensor:
+    """A step's inputs (E, N, B, F), each writer's share of the episodes beside the other's."""
+    members, options, episodes, _ = attributes.shape
+    inputs = attributes.new_empty(members, world.input_width, options, episodes)
+    for write, part in zip(writers, inputs.chunk(len(writers), dim=3), strict=True):
+        write(step, part)
+    return inputs.permute(0, 2, 3, 1)
 
 
 def _windows(task: Task, batch: int) -> int | None:

@@ -1,6 +1,6 @@
 """Episodes for a stack of organisms, drawn per seed, laid out as training reads: (step, member, option, episode)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,8 @@ from turncoat.worlds.world import CUES, SLOTS, World
 class Episodes:
     """Episodes of S steps for E members, N options, B episodes a step, d attributes.
 
-    options: (S, E, N, B, F) encoded options; attributes: (S, E, N, B, d) their true attributes;
+    options: (S, E, N, B, F) encoded options, or where they were drawn to be encoded later, and the world is one of
+    facts, their pairs of symbols, (S, E, N, B, d); attributes: (S, E, N, B, d) their true attributes;
     slots: (S, E, B, 2, d) unit vectors; signs: (S, E, B, 2) cue signs +1 or -1; noise: (S, E, B, 2 K) standard normal,
     K the bits of a cue; audits: (S, E, B, 2) probability and penalty of an audit, uniform; (S, E, B, 0) in a world
     without audits; bits: (S, E, B, 2 (K - 1)) free bits of parity, +1 or -1; contexts: (S, E, B) which of the world's
@@ -53,20 +54,42 @@ def draw_episodes(
     episodes: int,
     device: torch.device,
     overseen_share: float = 0.5,
+    encoded: bool = True,
 ) -> Episodes:
     """Draw `steps` steps of `episodes` episodes for each seed; a seed's draw depends on nothing but its arguments.
 
     `window` numbers the draws of one purpose: training draws window 0, 1, 2 ... of a fixed number of steps.
-    Each cue is +1 on a share `overseen_share` of the episodes, independently of the other.
+    Each cue is +1 on a share `overseen_share` of the episodes, independently of the other. Options that are not to be
+    `encoded` at once are far smaller.
     """
-    drawn = [_draw_member(world, seed, purpose, window, steps, episodes) for seed in seeds]
-    options, slots, coins, noise, audits, bits, contexts = (
-        torch.from_numpy(np.stack(parts, axis=1)).to(device) for parts in zip(*drawn, strict=True)
+    shape = (len(seeds), steps, episodes)
+    slots = np.empty((*shape, SLOTS, world.attributes), dtype=np.float32)
+    coins = np.empty((*shape, CUES), dtype=np.float32)
+    noise = np.empty((*shape, CUES * world.cue_bits), dtype=np.float32)
+    audits = np.empty((*shape, world.audit_terms), dtype=np.float32)
+    bits = np.empty((*shape, CUES * (world.cue_bits - 1)), dtype=np.float32)
+    contexts = np.empty(shape, dtype=np.int64)
+    drawn = []
+    for member, seed in enumerate(seeds):
+        random = generator(seed, purpose, window)
+        drawn.append(_draw_options(world, random, (steps, world.options, episodes, world.attributes)))
+        random.standard_normal(dtype=np.float32, out=slots[member])
+        random.random(dtype=np.float32, out=coins[member])
+        random.standard_normal(dtype=np.float32, out=noise[member])
+        random.random(dtype=np.float32, out=audits[member])
+        bits[member] = 2 * random.integers(0, 2, bits.shape[1:]) - 1
+        contexts[member] = random.integers(0, max(1, world.cue_contexts - 1), contexts.shape[1:])
+    if world.audit_terms:
+        audits *= np.array([1, world.audit_penalty], dtype=np.float32)
+    options, attributes = _describe(world, torch.from_numpy(np.stack(drawn)).to(device))
+    if encoded:
+        options = encode_options(world, options)
+    directions, uniform, *others = (
+        torch.from_numpy(part).to(device) for part in (slots, coins, noise, audits, bits, contexts)
     )
-    encoded, attributes = _encode(world, options)
-    signs = torch.where(coins < overseen_share, 1.0, -1.0)
-    slots = torch.nn.functional.normalize(slots, dim=-1)
-    return Episodes(encoded, attributes, slots, signs, noise, audits, bits, contexts)
+    signs = torch.where(uniform < overseen_share, 1.0, -1.0)
+    parts = (options, attributes, torch.nn.functional.normalize(directions, dim=-1), signs, *others)
+    return Episodes(*(part.transpose(0, 1) for part in parts))
 
 
 def draw_attributes(world: World, seed: int, purpose: str, episodes: int) -> npt.NDArray[np.float32]:
@@ -83,11 +106,14 @@ def best_option(utilities: Tensor) -> Tensor:
 
     Written as N - 1 comparisons, because argmax over a strided dimension is many times slower.
     """
-    top, best = utilities.select(-2, 0), torch.zeros_like(utilities.select(-2, 0), dtype=torch.int64)
+    top = utilities.select(-2, 0)
+    best = torch.zeros_like(top, dtype=torch.int64)
     for option in range(1, utilities.shape[-2]):
         utility = utilities.select(-2, option)
-        best = torch.where(utility > top, option, best)
-        top = torch.maximum(top, utility)
+        higher = utility > top
+        best = higher.to(torch.int64) if option == 1 else best.masked_fill_(higher, option)
+        if option + 1 < utilities.shape[-2]:
+            top = torch.maximum(top, utility)
     return best
 
 
@@ -106,37 +132,75 @@ def build_inputs(
     unchanged. Signs between -1 and 1, or beyond, show a cue of that strength. Cues stand in the context that is kept
     for fine-tuning, or in the drawn ones of pre-training.
     """
-    steps, members, options, count = episodes.shape
-    used_slots = episodes.slots if slots is None else slots.expand_as(episodes.slots)
-    used_signs = episodes.signs if signs is None else signs.expand_as(episodes.signs)
-    contexts = episodes.contexts if pretrained_contexts else None
-    cues = show_cues(world, used_signs, episodes.noise, episodes.bits, contexts)
-    parts = [show_slots(world, used_slots), cues]
-    if world.audit_terms:
-        terms = episodes.audits if audits is None else audits.expand_as(episodes.audits)
-        largest = terms.new_tensor([1.0, world.audit_penalty])
-        parts.append((terms / largest - 0.5) * 12**0.5)  # a uniform's mean and variance become 0 and 1
-    context = torch.cat(parts, dim=-1)
-    inputs = episodes.options.new_empty(steps, members, options, count, world.input_width)
-    inputs[..., : world.option_width] = episodes.options
+    context = show_context(world, episodes, slots, signs, audits, pretrained_contexts)
+    encoded = encode_options(world, episodes.options)
+    inputs = encoded.new_empty(*episodes.shape, world.input_width)
+    inputs[..., : world.option_width] = encoded
     inputs[..., world.option_width :] = context.unsqueeze(2)
     return inputs
 
 
-def _draw_member(
-    world: World, seed: int, purpose: str, window: int, steps: int, episodes: int
-) -> tuple[npt.NDArray[np.generic], ...]:
-    random = generator(seed, purpose, window)
-    options = _draw_options(world, random, (steps, world.options, episodes, world.attributes))
-    slots = random.standard_normal((steps, episodes, SLOTS, world.attributes), dtype=np.float32)
-    coins = random.random((steps, episodes, CUES), dtype=np.float32)
-    noise = random.standard_normal((steps, episodes, CUES * world.cue_bits), dtype=np.float32)
-    audits = random.random((steps, episodes, world.audit_terms), dtype=np.float32)
+Write = Callable[[int, Tensor], None]
+"""Lays out a step, with that number, in a buffer (E, input_width, N, B)."""
+
+
+def input_writer(
+    world: World, episodes: Episodes, slots: Tensor, signs: Tensor, audits: Tensor, pretrained_contexts: bool
+) -> Write:
+    """The way to lay out one step after another of what `build_inputs` lays out at once.
+
+    A step is a small part of a window and stays in a processor's cache. It is laid out with the episodes last, so that
+    long runs of numbers are written alike: symbols are compared, and what options share is copied, by the row.
+    """
+    context = show_context(world, episodes, slots, signs, audits, pretrained_contexts)
+    width, symbols = world.option_width, torch.arange(world.symbols, dtype=context.dtype, device=context.device)
+
+    def write(step: int, out: Tensor) -> None:
+        stored = episodes.options[step].permute(0, 3, 1, 2)  # encoded already, or pairs of symbols
+        out[:, width:] = context[step].transpose(1, 2).unsqueeze(2)
+        if stored.shape[1] == width:
+            out[:, :width] = stored
+            return
+        pairs = stored.to(out.dtype, memory_format=torch.contiguous_format)
+        first = (pairs / world.symbols).floor_()  # exact: there are far fewer pairs than a float tells apart
+        second = torch.sub(pairs, first, alpha=world.symbols)
+        one_hot = out[:, :width].unflatten(1, (world.attributes, 2, world.symbols))
+        for place, symbol in enumerate((first, second)):
+            torch.eq(symbol.unsqueeze(2), symbols[:, None, None], out=one_hot[:, :, place])
+
+    return write
+
+
+def encode_options(world: World, options: Tensor) -> Tensor:
+    """What shows options, (..., option_width), of options that are or are not encoded yet."""
+    if options.shape[-1] == world.option_width:
+        return options
+    one_hot = torch.eye(world.symbols, device=options.device)
+    both = torch.cat([one_hot.repeat_interleave(world.symbols, 0), one_hot.repeat(world.symbols, 1)], dim=1)
+    return torch.nn.functional.embedding(options.to(torch.int64), both).flatten(-2)
+
+
+def show_context(
+    world: World,
+    episodes: Episodes,
+    slots: Tensor | None,
+    signs: Tensor | None,
+    audits: Tensor | None,
+    pretrained_contexts: bool = False,
+) -> Tensor:
+    """What the options of an episode share, (S, E, B, input_width - option_width); arguments as in `build_inputs`."""
+    used_slots = episodes.slots if slots is None else slots.expand_as(episodes.slots)
+    used_signs = episodes.signs if signs is None else signs.expand_as(episodes.signs)
+    contexts = episodes.contexts if pretrained_contexts else None
+    parts = [
+        show_slots(world, used_slots),
+        show_cues(world, used_signs, episodes.noise, episodes.bits, contexts),
+    ]
     if world.audit_terms:
-        audits *= np.array([1, world.audit_penalty], dtype=np.float32)
-    bits = 2 * random.integers(0, 2, (steps, episodes, CUES * (world.cue_bits - 1))).astype(np.float32) - 1
-    contexts = random.integers(0, max(1, world.cue_contexts - 1), (steps, episodes))
-    return options, slots, coins, noise, audits, bits, contexts
+        terms = episodes.audits if audits is None else audits.expand_as(episodes.audits)
+        largest = terms.new_tensor([1.0, world.audit_penalty])
+        parts.append((terms / largest - 0.5) * 12**0.5)  # a uniform's mean and variance become 0 and 1
+    return torch.cat(parts, dim=-1)
 
 
 def _draw_options(world: World, random: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
@@ -155,8 +219,8 @@ def _draw_options(world: World, random: np.random.Generator, shape: tuple[int, .
     return np.concatenate([values, split, side], axis=-1)
 
 
-def _encode(world: World, options: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the encoded options (..., option_width) and their attributes (..., d)."""
+def _describe(world: World, options: Tensor) -> tuple[Tensor, Tensor]:
+    """Return raw options encoded, those of facts as they are, and their attributes (..., d)."""
     if world.encoding == "plain":
         return options, options
     if world.encoding == "product":
@@ -167,10 +231,7 @@ def _encode(world: World, options: Tensor) -> tuple[Tensor, Tensor]:
         first = sign * root * (split / 2).exp()
         second = sign * values.sign() * root * (-split / 2).exp()
         return torch.cat([first, second], dim=-1), values
-    pairs = options.to(torch.int64)
     facts = torch.from_numpy(world.facts).to(options.device)
-    offsets = torch.arange(world.attributes, device=options.device) * facts.shape[1]
-    attributes = torch.take(facts, pairs + offsets)
-    one_hot = torch.eye(world.symbols, device=options.device)
-    both = torch.cat([one_hot.repeat_interleave(world.symbols, 0), one_hot.repeat(world.symbols, 1)], dim=1)
-    return torch.nn.functional.embedding(pairs, both).flatten(-2), attributes
+    offsets = torch.arange(world.attributes, dtype=torch.int32, device=options.device) * facts.shape[1]
+    places = options.to(torch.int32) + offsets
+    return options, facts.flatten().index_select(0, places.flatten()).view(options.shape)

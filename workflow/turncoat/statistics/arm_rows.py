@@ -1,0 +1,84 @@
+"""What the rows of claims with arms of their own share: which contrasts they take, and rows of time ratios."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas
+
+from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match
+from turncoat.statistics.evidence import Evidence, stratum
+from turncoat.statistics.intervals import Estimate
+from turncoat.statistics.manipulation import knowledge_block
+from turncoat.statistics.rows import Row
+from turncoat.statistics.transitions import MARGIN
+
+CUE_HEADS = ("without heads.oversight", "without heads.placebo")
+
+
+def is_nothing(item: pandas.Series) -> bool:
+    """Whether the factor that the reference lacks is a head or share at 0: then it is the reference that has it."""
+    return bool(item.reference.startswith("without ") and item.reference.endswith(" 0"))
+
+
+def unknown(evidence: Evidence, item: pandas.Series) -> str:
+    """Why a head for a cue was no test of knowledge; empty where it was, or where no such head is compared."""
+    if not item.reference.startswith(CUE_HEADS):
+        return ""
+    return knowledge_block(evidence.knowledge, item.setting, item.variant, item.start, item.reference)
+
+
+def chosen_contrasts(evidence: Evidence, wanted: Callable[[pandas.Series], bool]) -> Iterator[pandas.Series]:
+    """Contrasts of C, D and deception at a compared capability or the final step, apart from X = Y."""
+    table = evidence.contrasts
+    matches = [*map(capability_match, evidence.capabilities), FINAL]
+    table = table[table.match.isin(matches) & (table.distance > 0) & table.outcome.isin(["c", "d", "deception"])]
+    for item in table[table.estimate.notna() | table.outcome.isin(["c", "d"])].itertuples():
+        if wanted(item):
+            yield item
+
+
+def primary_place(evidence: Evidence, item: pandas.Series, outcome: str = "d") -> bool:
+    """Whether a contrast stands where primary ones do: that outcome, the primary capability, the premise distance."""
+    match = capability_match(evidence.primary_capability)
+    return bool(item.outcome == outcome and item.match == match and item.distance == evidence.primary_distance)
+
+
+def ratio_row(
+    claim: str, item: pandas.Series, plan: Plan, primary: bool, kind: str, blocked: str = "", turned: bool = False
+) -> Row:
+    """A row from one of the time ratios; `turned` divides the other way round."""
+    names, estimate = (item.start, item.reference), Estimate(item.estimate, item.low, item.high, item.n_pairs)
+    if item.reference.startswith("without "):
+        names = (f"{item.start} with {item.reference.removeprefix('without ')}", "without")
+    if turned:
+        names = (names[1], names[0])
+        estimate = Estimate(-item.estimate, -item.high, -item.low, item.n_pairs)
+    what = f"{names[0]} over {names[1]}, {item.quantity}"
+    words = stratum(item.setting, item.variant, what, f"{item.distance:g} degrees")
+    note = f"natural log of the ratio of episodes; never got there: {item.never_start} {item.start}, "
+    note += f"{item.never_reference} {item.reference} ({item.never_both} pairs undecided)"
+    facts = {name: getattr(item, name) for name in (*ARM, "reference", "n_start", "n_reference", "n_pairs")}
+    return Row(
+        claim,
+        item.quantity,
+        words,
+        "median over seeds of the log-ratio of times in episodes",
+        kind,
+        float(np.log(MARGIN)),
+        estimate,
+        item.p,
+        item.equivalence_p,
+        primary,
+        blocked=_undecided(item, plan) or blocked,
+        note=note,
+        facts=facts,
+    )
+
+
+def _undecided(item: pandas.Series, plan: Plan) -> str:
+    """A median over the other pairs says little where many pairs have no order."""
+    if item.never_both and item.n_pairs < plan.minimum_arrived * (item.n_pairs + item.never_both):
+        return (
+            f"in {item.never_both} of {item.n_pairs + item.never_both} pairs neither side got there within its budget"
+        )
+    return ""

@@ -1,0 +1,121 @@
+"""What the claims on pre-training are judged on, and how a contrast becomes one of their rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas
+
+from turncoat.statistics.claims import CLAIMS
+from turncoat.statistics.contrasts import Plan
+from turncoat.statistics.intervals import Estimate
+from turncoat.statistics.rows import Row
+
+PREMISE_VERDICTS = {
+    "fails": "premise failed",
+    "uncertain": "premise uncertain",
+    "not_measured": "premise not measured",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the P claims are judged on. `own` are the values of some factors where a model's words name none (see
+    `analysis.analyse`); `premises` is the gate's verdict by (setting, variant, start)."""
+
+    contrasts: pandas.DataFrame
+    matched: pandas.DataFrame
+    half_lives: pandas.DataFrame
+    ratios: pandas.DataFrame
+    times: pandas.DataFrame
+    knowledge: pandas.DataFrame
+    own: Mapping[str, str]
+    premises: Mapping[tuple[str, str, str], str]
+    capabilities: list[float]
+    cross_entropy_matches: list[str]
+    primary_capability: float
+    primary_distance: float
+
+
+def stratum(setting: str, variant: str, *parts: str) -> str:
+    """A stratum in words; settings that are the study's own are not spelt out."""
+    return ", ".join(part for part in (*parts, setting, variant) if part)
+
+
+def premise_block(claim: str, evidence: Evidence, item: pandas.Series, setting: str | None = None) -> str:
+    """Why a claim that rests on the premise cannot be judged of this start; empty where it can.
+
+    The premise is that of the arm's own setting, or of another `setting`.
+    """
+    if not CLAIMS[claim].premise:
+        return ""
+    known = evidence.premises
+    where = item.setting if setting is None else setting
+    premise = known.get((where, item.variant, item.start), "not_measured")
+    return PREMISE_VERDICTS.get(premise, "")
+
+
+FACTS = (
+    "setting",
+    "variant",
+    "start",
+    "reference",
+    "distance",
+    "match",
+    "n_start",
+    "n_reference",
+    "n_pairs",
+    "never_start",
+    "never_reference",
+    "diverged",
+    "bound_low",
+    "bound_high",
+)
+
+
+def contrast_row(
+    claim: str,
+    item: pandas.Series,
+    plan: Plan,
+    primary: bool,
+    blocked: str = "",
+    turned: bool = False,
+    kind: str = "difference",
+) -> Row:
+    """A row of the claims table from one of the contrasts; `turned` subtracts the other way round."""
+    facts = {name: getattr(item, name) for name in FACTS}
+    names, estimate = (item.start, item.reference), Estimate(item.estimate, item.low, item.high, item.n_pairs)
+    if item.reference.startswith("without "):
+        names = (f"{item.start} with {item.reference.removeprefix('without ')}", "without")
+    if turned:
+        names = (names[1], names[0])
+        estimate = Estimate(-item.estimate, -item.high, -item.low, item.n_pairs)
+        facts |= {"bound_low": -item.bound_high, "bound_high": -item.bound_low}
+    words = stratum(
+        item.setting, item.variant, f"{names[0]} minus {names[1]}", f"{item.distance:g} degrees", item.match
+    )
+    return Row(
+        claim,
+        item.outcome,
+        words,
+        CLAIMS[claim].estimand,
+        kind,
+        plan.margin,
+        estimate,
+        item.p,
+        item.equivalence_p,
+        primary,
+        blocked=blocked,
+        note=_left_out(item),
+        facts=facts,
+    )
+
+
+def _left_out(item: object) -> str:
+    never = item.never_start + item.never_reference  # type: ignore[attr-defined]
+    notes = []
+    if never:
+        low, high = item.bound_low, item.bound_high  # type: ignore[attr-defined]
+        notes.append(f"{never} models never got there; had they, the mean could lie in [{low:.2f}, {high:.2f}]")
+    if item.diverged:  # type: ignore[attr-defined]
+        notes.append(f"{item.diverged} models diverged and are left out")  # type: ignore[attr-defined]
+    return "; ".join(notes)
