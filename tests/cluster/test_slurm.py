@@ -102,8 +102,11 @@ def test_the_profile_for_gpus_only_adds_to_the_other() -> None:
         yaml.safe_load((REPOSITORY / "profiles" / name / "profile.yaml").read_text()) for name in ("slurm", "slurm-gpu")
     )
     rules = "\n".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
-    cells = re.findall(r"^rule (\w+):\n(?:(?!^rule ).)*?\{cell\}(?:(?!^rule ).)*?gpu=int\(HAS_GPU\)", rules, re.M | re.S)
-    assert gpu["groups"] == [f"{rule}={rule}" for rule in sorted(cells, key=gpu["groups"].index)]
+    many = [rule for rule in re.split(r"^rule ", rules, flags=re.M) if "{cell}" in rule and "gpu=int(HAS_GPU)" in rule]
+    names = {rule.partition(":")[0] for rule in many}
+    assert len(names) > 4
+    assert set(gpu["groups"]) == {f"{name}={name}" for name in names}
+    assert set(gpu["group-components"]) == {f"{name}=4" for name in names}
     added = {"groups", "group-components", "resources", "cores"}
     assert {key: value for key, value in gpu.items() if key not in added} == plain
 
