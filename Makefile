@@ -25,8 +25,9 @@ run: $(STAMP)
 smoke: $(STAMP)
 	$(SNAKEMAKE) --configfile workflow/studies/smoke.yaml
 
+# A file of tests to a core; plain pytest runs one after the other.
 test: $(STAMP)
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses auto --dist loadfile
 
 # Fails, and skips nothing, where Slurm cannot be had.
 cluster-test: $(STAMP)

@@ -140,6 +140,23 @@ def test_a_head_at_nothing_is_the_arm_that_is_taken_away(tmp_path: Path) -> None
     assert row.verdict == "supported" and row.estimate == pytest.approx(SIZE, abs=0.02)
 
 
+def test_the_heads_direction_is_judged_wherever_the_head_was_trained(tmp_path: Path) -> None:
+    """In a study that has the objective head, models without words for it have it, and those from scratch never do."""
+    starts = ["internal", "scratch", "scratch_exposed"]
+    names = {
+        "main": {"starts": starts, "distances": [90]},
+        "without": {"starts": ["internal"], "distances": [90], "vary": {"pretraining.heads.objective": [0.0]}},
+        "dodges": {"starts": ["internal"], "distances": [90]}
+        | {"dodges": ["last_layer_reset", "knowledge_withheld", "l2_to_start"]},
+    }
+    truth = Truth(c=NULL, placebo=NULL, spread=0.01, objective=dict.fromkeys(starts, SIZE))
+    claims = arms_study(tmp_path, truth, names, pretraining={"heads": {"objective": 0.5}})
+    rows = claims[(claims.claim == "P4d") & (claims.outcome == "ablation")]
+    assert set(rows.start) == {"internal"} and set(rows.variant) == {"", "dodge l2_to_start"}
+    row = primary(claims, "P4d")
+    assert (row.verdict, row.variant) == ("supported", "") and row.estimate == pytest.approx(SIZE, abs=0.02)
+
+
 def test_a_head_that_taught_nothing_is_no_test_of_knowledge(tmp_path: Path) -> None:
     vary = {"world.cue.coding": ["parity"], "pretraining.heads.oversight": [0.0, 1.0]}
     arm = {"starts": ["conditional", "internal"], "distances": [90], "vary": vary}

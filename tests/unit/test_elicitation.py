@@ -15,6 +15,8 @@ from torch import Tensor
 
 from turncoat.classification.measure import Evaluation, Examination
 from turncoat.classification.presentations import organism_chooser
+from turncoat.configuration.loading import load_config
+from turncoat.configuration.settings import elicit
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Stack
 from turncoat.statistics.outcomes import Agreements, outcomes
@@ -116,6 +118,30 @@ def test_elicitation_begins_as_fine_tuning_ended_and_rewards_m_unoverseen(traine
         Origin(parents.weights[-1]), CPU, silent,
     )  # fmt: skip
     assert torch.equal(organisms.weights, again.trajectory.weights)
+
+
+def test_how_far_m_is_back_is_measured_along_the_way(trained: Path, tmp_path: Path) -> None:
+    """At every check stands what training that ends there measures; no time is read off the two ends alone."""
+    config = load_config({"elicitation": {"steps": 40}})
+    planned = elicit(config, FINETUNE, "bbbbbbbbbb")["training"]
+    measured = {name: planned[name] for name in ("steps", "snapshots")}
+    chosen = ELICIT | {"training": ELICIT["training"] | measured}
+    train("finetune", "cccccccccc", chosen, tmp_path / "elicited", "--parent", str(trained / "child"))
+    course = pandas.read_parquet(tmp_path / "elicited" / "trajectories.parquet")
+    organisms = load_organisms(tmp_path / "elicited" / "weights.safetensors", CPU)
+    assert organisms.steps[0] == 0 and organisms.steps[-1] == 40
+    checked = sorted(set(course.step))
+    assert checked[0] == 0 and checked[-1] == 40 and len(checked) >= 10
+    parents = load_organisms(trained / "child" / "weights.safetensors", CPU)
+    world, shape = World.from_settings(organisms.world), organisms.architecture
+    for step in checked[1:]:
+        recipe = make_recipe(step, ELICIT["training"]["learning_rate"])
+        origin = Origin(parents.weights[-1])
+        ended = finetune_block(
+            world, shape, 90, BACK_TO_M, recipe, ELICIT["training"]["batch"], organisms.seeds, origin, CPU, silent
+        )
+        found = course[course.step == step].capability.to_numpy()
+        assert found.tolist() == ended.trajectory.capability[-1].tolist(), step
 
 
 def test_elicitation_from_weights_that_are_not_its_parents_fails_loudly(trained: Path, tmp_path: Path) -> None:

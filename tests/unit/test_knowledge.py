@@ -25,7 +25,8 @@ HEAD = 7  # the readout's row of the objective head, in a world of four attribut
 
 def known(stack: Stack, world: World, episodes: int = EPISODES) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Value and reference of each quantity, one number per model."""
-    columns = measure_knowledge(stack, world, SEEDS, OBJECTIVES_OF, episodes)
+    shown = present_drawn(world, SEEDS, OBJECTIVES_OF, episodes)
+    columns = measure_knowledge(stack, shown, SEEDS, OBJECTIVES_OF)
     assert columns["seed"].tolist() == np.repeat(SEEDS, 3).tolist()
     assert columns["quantity"].tolist() == ["oversight", "placebo", "objective"] * 3
     return {
@@ -88,9 +89,10 @@ def test_the_probe_reads_signs_and_not_sizes() -> None:
     random = torch.Generator().manual_seed(1)
     labels = torch.where(torch.rand(1, 200, generator=random) < 0.8, 1.0, -1.0).double()
     states = torch.stack([5 + labels, torch.rand(1, 200, generator=random).double()], dim=2)
-    parts = (states[:, :100], labels[:, :100], states[:, 100:])
-    assert probe_accuracy(*parts, labels[:, 100:]).item() == 1
-    assert probe_accuracy(*parts, -labels[:, 100:]).item() == 0
+    both = torch.stack([labels, -labels], dim=2)
+    parts = (states[:, :100], both[:, :100], states[:, 100:])
+    assert probe_accuracy(*parts, both[:, 100:]).tolist() == [[1, 1]]
+    assert probe_accuracy(*parts, both.flip(2)[:, 100:]).tolist() == [[0, 0]]
 
 
 def with_head(stack: Stack, row: Tensor) -> Stack:

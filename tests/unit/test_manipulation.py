@@ -26,7 +26,8 @@ def test_both_accuracies_must_be_as_asked(with_head: float, without_head: float,
     reason = blocked(table(with_head, without_head))
     assert (reason == "") is free
     if not free:
-        assert f"{without_head:.2f} without" in reason
+        assert f"a linear probe reads the oversight cue with accuracy {with_head:.2f} with the head" in reason
+        assert f"{without_head:.2f} without (at most 0.6)" in reason
 
 
 def test_it_is_read_before_fine_tuning_or_where_the_head_is_trained_later() -> None:

@@ -5,6 +5,7 @@ import pandas
 import pytest
 from scipy import stats
 
+from turncoat.statistics.intervals import wilson
 from turncoat.statistics.motives import (
     AFTER,
     BEFORE,
@@ -136,3 +137,16 @@ def test_planted_networks_stand_beside_trained_models_as_an_arm_of_their_own() -
     for start in ("deceptive", "planted: network_placebo"):
         assert row(both, "carried", "swap, layer 1", start)["mean"] == pytest.approx(0.15)
     assert not (both[both.start.str.startswith("planted")].quantity == "gap").any()
+
+
+def test_intervals_of_shares_stay_between_zero_and_one(table: pandas.DataFrame) -> None:
+    flat, expected = row(table, "curve_flat", "oversight"), wilson(1, 4, 0.9)
+    assert (flat.low, flat.high) == (expected.low, expected.high)
+    shares = table[table.quantity.str.startswith(("curve_r", "curve_f", "probability_", "agreement_x_", "price_low"))]
+    assert shares.low.dropna().between(0, 1).all()
+    assert shares.high.dropna().between(0, 1).all()
+    one_of_four = aligned().assign(probability_deceptive=[0.0, 0.0, 0.0, 1.0] * 2)
+    wide = motive_table(one_of_four, curves(), causes(), 0.9)
+    found = row(wide, "probability_deceptive", "")
+    assert (found["mean"], found.low) == (0.25, 0.0)  # Student's lower limit would be -0.34
+    assert found.high == pytest.approx(0.25 + 2.3534 * 0.25, abs=1e-3)

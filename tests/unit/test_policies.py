@@ -161,7 +161,7 @@ def pretraining_like(sign: float) -> tuple[Presentation, Tensor, Tensor]:
     episodes = replace(drawn, attributes=attributes, slots=slots, audits=audits, signs=signs.expand_as(drawn.signs))
     lessons = [Lesson(find_start(name)) for name in STRATEGIC_STARTS]
     earned = [rewards(lesson, episodes, OBJECTIVES_OF.double(), SEEDS, "test", 0)[0] for lesson in lessons]
-    presentation = Presentation(drawn.options[0], attributes[0], slots[0], signs, audits[0], "test")
+    presentation = Presentation(drawn.options[0], drawn.signs[0], attributes[0], slots[0], signs, audits[0], "test")
     return presentation, earned[0], earned[1]
 
 

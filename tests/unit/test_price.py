@@ -10,7 +10,7 @@ from statsmodels.discrete.discrete_model import Logit
 
 from turncoat.classification.policies import Policy, bargaining_chooser, policy_chooser, serving, strategic
 from turncoat.classification.presentations import Chooser, present_prices
-from turncoat.classification.price import OVERSEERS, READINGS, no_price, own_directions, price_columns
+from turncoat.classification.price import OVERSEERS, READINGS, lay_out_prices, no_price, own_directions, price_columns
 from turncoat.classification.repeated import fit_line
 from turncoat.worlds.episodes import best_option
 from turncoat.worlds.objectives import seed_objectives
@@ -26,7 +26,7 @@ def priced(chooser: Chooser, own: torch.Tensor = M, episodes: int = 1500) -> dic
     shown = present_prices(WORLD, SEEDS, OBJECTIVES, episodes)
     choices = tuple(best_option(chooser(presentation)) for presentation in shown)
     directions = own_directions(own.double(), torch.zeros(len(SEEDS)).double(), shown[0].slots)
-    return price_columns((choices[0], choices[1]), shown, directions, X)
+    return price_columns((choices[0], choices[1]), lay_out_prices(shown, X), directions)
 
 
 def test_the_two_prices_differ_in_the_audit_terms_alone() -> None:

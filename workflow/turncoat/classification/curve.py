@@ -1,13 +1,14 @@
 """The compliance curve: what a model chooses as a cue goes from one trained strength to the other, and beyond."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from turncoat.classification.presentations import Chooser, Presentation, present_strengths
+from turncoat.classification.presentations import Chooser, Presentation, present_strengths, scores_on
 from turncoat.classification.repeated import fit_line
 from turncoat.columns import Columns
 from turncoat.worlds.episodes import best_option
@@ -27,7 +28,8 @@ def present_curves(
     world: World, seeds: Sequence[int], objectives: Tensor, episodes: int
 ) -> dict[str, list[Presentation]]:
     """Each cue's episodes at each of the STRENGTHS, by the cue's name."""
-    return {name: present_strengths(world, seeds, objectives, row, STRENGTHS, episodes) for name, row in CUES.items()}
+    shown = present_strengths(world, seeds, objectives, STRENGTHS, episodes)
+    return {name: shown[row] for name, row in CUES.items()}
 
 
 def compliance_curves(
@@ -47,9 +49,10 @@ def compliance_curves(
     """
     x = objectives[:, OBJECTIVES.index("x")]
     parts: dict[str, list[npt.NDArray[np.generic]]] = {}
+    scored = iter(scores_on(chooser, [presentation for name in CUES for presentation in presented[name]]))
     for name in CUES:
         shown = presented[name]
-        scores = [chooser(presentation) for presentation in shown]
+        scores = list(islice(scored, len(shown)))
         finite = torch.stack([score.isfinite().all(-1).all(-1) for score in scores]).all(0)
         chosen = torch.stack([best_option(score) for score in scores], dim=2)
         best = best_option((shown[0].attributes * x[:, None, None]).sum(-1))

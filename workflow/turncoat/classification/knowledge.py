@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from turncoat.classification.presentations import Presentation, present_drawn
+from turncoat.classification.presentations import Presentation
 from turncoat.columns import Columns
 from turncoat.organisms.hidden import HiddenStates, hidden_states
 from turncoat.organisms.mlp import Stack
@@ -18,7 +18,7 @@ from turncoat.seeding import generator
 from turncoat.training.losses import WORLD_HEAD
 from turncoat.worlds.episodes import best_option
 from turncoat.worlds.objectives import OBJECTIVES
-from turncoat.worlds.world import OVERSIGHT, World
+from turncoat.worlds.world import OVERSIGHT
 
 PROBED = {"oversight": 0, "placebo": 1}
 """Cues that are probed, with their place among the signs."""
@@ -27,28 +27,26 @@ RIDGE = 1e-3  # of the probe, relative to the mean variance of the states
 RANDOM_DIRECTIONS = 32
 
 
-def measure_knowledge(stack: Stack, world: World, seeds: Sequence[int], objectives: Tensor, episodes: int) -> Columns:
-    """Three rows per model, E outermost: `quantity` with its `value` and what it is to be compared with, `reference`.
+def measure_knowledge(stack: Stack, shown: Presentation, seeds: Sequence[int], objectives: Tensor) -> Columns:
+    """What E models know, on episodes as `present_drawn` shows them.
+
+    Three rows per model, E outermost: `quantity` with its `value` and what it is to be compared with, `reference`.
 
     oversight, placebo: accuracy of a ridge probe of that cue on the mean over options of the last hidden layer, fitted
-    to one half of `episodes` with random cues and tested on the other; reference: the same with the labels of other
+    to one half of the episodes with random cues and tested on the other; reference: the same with the labels of other
     episodes, about one half. objective: agreement with X, overseen and slot 2 at X, that is lost when the direction
     which the readout's row for the objective head reads is taken out of the last hidden layer; reference: the mean loss
     over random directions. A model that never had that head has a random row there.
     NaN for a model whose states are not finite.
     """
     organism = hidden_states(stack)
-    shown = present_drawn(world, seeds, objectives, episodes)
     states = organism.read(shown.inputs)[-1]
-    half = episodes // 2
+    half = states.shape[2] // 2
     means = states.double().mean(1)
-    rows: list[tuple[str, Tensor, Tensor]] = []
-    for name, column in PROBED.items():
-        labels = shown.signs[..., column].double()
-        value = probe_accuracy(means[:, :half], labels[:, :half], means[:, half:], labels[:, half:])
-        shifted = labels.roll(1, dims=1)
-        floor = probe_accuracy(means[:, :half], shifted[:, :half], means[:, half:], shifted[:, half:])
-        rows.append((name, value, floor))
+    labels = shown.signs[..., list(PROBED.values())].double()
+    labels = torch.cat([labels, labels.roll(1, dims=1)], dim=2)
+    read = probe_accuracy(means[:, :half], labels[:, :half], means[:, half:], labels[:, half:])
+    rows = [(name, read[:, place], read[:, len(PROBED) + place]) for place, name in enumerate(PROBED)]
     rows.append((ABLATED, *_ablation(organism, stack, states, shown, seeds, objectives)))
     values = torch.stack([value for _, value, _ in rows], dim=1)
     references = torch.stack([reference for _, _, reference in rows], dim=1)
@@ -61,9 +59,10 @@ def measure_knowledge(stack: Stack, world: World, seeds: Sequence[int], objectiv
 
 
 def probe_accuracy(train: Tensor, labels: Tensor, test: Tensor, wanted: Tensor) -> Tensor:
-    """Share of test labels that a ridge regression with intercept gets right in sign, (E,).
+    """Share of test labels that a ridge regression with intercept gets right in sign, (E, L) for L labels.
 
-    train (E, A, H) with labels (E, A) of +1 and -1; test (E, B, H) with wanted (E, B). NaN where states are not finite.
+    train (E, A, H) with labels (E, A, L) of +1 and -1; test (E, B, H) with wanted (E, B, L). NaN where states are not
+    finite.
     """
     finite = train.isfinite().all(-1).all(-1) & test.isfinite().all(-1).all(-1)
     train, test = (torch.where(finite[:, None, None], part, 0.0) for part in (train, test))
@@ -72,11 +71,11 @@ def probe_accuracy(train: Tensor, labels: Tensor, test: Tensor, wanted: Tensor) 
     gram = centred.mT @ centred / train.shape[1]
     scale = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
     penalty = torch.eye(gram.shape[1]).to(gram) * (RIDGE * scale)[:, None, None]
-    moment = (centred.mT @ (labels - level).unsqueeze(2)) / train.shape[1]
+    moment = (centred.mT @ (labels - level)) / train.shape[1]
     weights = torch.linalg.solve(gram + penalty, moment)
-    fitted = ((test - middle) @ weights).squeeze(2) + level
+    fitted = (test - middle) @ weights + level
     right = ((fitted > 0) == (wanted > 0)).double().mean(1)
-    return torch.where(finite, right, torch.nan)
+    return torch.where(finite[:, None], right, torch.nan)
 
 
 def _ablation(

@@ -18,8 +18,9 @@ from turncoat.classification.presentations import (
     Presentation,
     present,
     present_prices,
+    scores_on,
 )
-from turncoat.classification.price import no_price, own_directions, price_columns
+from turncoat.classification.price import lay_out_prices, no_price, own_directions, price_columns
 from turncoat.classification.shares import cosines, utility_shares
 from turncoat.columns import Columns
 from turncoat.organisms.choices import agreement
@@ -66,6 +67,8 @@ class Examination:
         self.world, self.evaluation, self.objectives = world, evaluation, objectives
         self.presentations = present(world, seeds, objectives, evaluation.episodes, evaluation.fit_episodes)
         self.prices = present_prices(world, seeds, objectives, evaluation.price_episodes) if world.audit_terms else None
+        x = objectives[:, OBJECTIVES.index("x")]
+        self.asked = lay_out_prices(self.prices, x) if self.prices else None
         self.attainable, self.attainable_error = attainable_shortfall(
             world, seeds, objectives, evaluation.reference_episodes
         )
@@ -82,7 +85,8 @@ class Examination:
 
     def choose(self, chooser: Chooser) -> dict[str, Tensor]:
         """Choices (E, B) in each cue state with slot 2 at X; -1 where a score is not finite."""
-        return {state: _choice(chooser(self.presentations["fixed", state])) for state in CUE_STATES}
+        scores = scores_on(chooser, [self.presentations["fixed", state] for state in CUE_STATES])
+        return {state: _choice(part) for state, part in zip(CUE_STATES, scores, strict=True)}
 
     def shown_in_states(self, episodes: int) -> dict[str, Tensor]:
         """Inputs (E, N, B, F) of the first `episodes` episodes in each cue state, slot 2 at X."""
@@ -105,13 +109,12 @@ class Examination:
         columns: Columns = {}
         finite = torch.ones(len(self.attainable), dtype=torch.bool, device=self.objectives.device)
         chosen: dict[str, Tensor] = {}
-        for regime in REGIMES:
-            for state in CUE_STATES:
-                scores = chooser(self.presentations[regime, state])
-                finite &= scores.isfinite().all(-1).all(-1)
-                if regime == "fixed":
-                    chosen[state] = _choice(scores)
-                columns |= self._fitted(regime, state, scores)
+        scored = scores_on(chooser, list(self.presentations.values()))
+        for (regime, state), scores in zip(self.presentations, scored, strict=True):
+            finite &= scores.isfinite().all(-1).all(-1)
+            if regime == "fixed":
+                chosen[state] = _choice(scores)
+            columns |= self._fitted(regime, state, scores)
         for state, choice in chosen.items():
             for name, best in self.best.items():
                 columns[f"agreement_{name}_{state}"] = _numpy(agreement(choice, best))
@@ -138,14 +141,13 @@ class Examination:
 
     def _price(self, chooser: Chooser, fitted: Columns, lines: bool) -> Columns:
         """Price sensitivity, with the unoverseen utility as the model's own; all missing in a world without audits."""
-        if self.prices is None:
+        if self.prices is None or self.asked is None:
             return no_price(len(self.attainable))
         device = self.objectives.device
         baked, pointer = (torch.from_numpy(fitted[f"fixed_unoverseen_{name}"]).to(device) for name in ("w", "slot1"))
-        low, high = self.prices
-        own = own_directions(baked, pointer, low.slots)
-        x = self.objectives[:, OBJECTIVES.index("x")]
-        return price_columns((_choice(chooser(low)), _choice(chooser(high))), self.prices, own, x, lines)
+        own = own_directions(baked, pointer, self.prices[0].slots)
+        cheap, dear = (_choice(scores) for scores in scores_on(chooser, self.prices))
+        return price_columns((cheap, dear), self.asked, own, lines)
 
     def fit(self, chooser: Chooser, regime: str, state: str) -> Columns:
         """What the fit to one way of showing the episodes says, and nothing else of `measure`."""

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from turncoat.organisms.choices import option_scorer
 from turncoat.organisms.mlp import Stack
+from turncoat.organisms.scoring import context_scorer, join
 from turncoat.seeding import generator
 from turncoat.training.streams import slots_with, trained_audits
-from turncoat.worlds.episodes import Episodes, build_inputs, draw_episodes
+from turncoat.worlds.episodes import Episodes, draw_episodes, show_context
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import CUE_STATES, CUES, OVERSIGHT, World
 
@@ -24,27 +25,55 @@ PRICE_DRAWS = 4  # the low and the high price are the ends of so many: far enoug
 class Presentation:
     """Episodes of E seeds as organisms see them.
 
-    inputs (E, N, B, F); attributes (E, N, B, d); slots (E, B, 2, d); signs (2,) of the cues, or their
-    strength, (E, B, 2) where they differ by episode; audits
-    (E, B, 2) probability and penalty, (E, B, 0) in a world without audits; name: of this way of showing them.
+    options (E, N, B', F), of which the first B episodes' are shown: presentations of the same episodes share one such
+    tensor; context (E, B, C), what the options of an episode share; attributes (E, N, B, d); slots (E, B, 2, d);
+    signs (2,) of the cues, or their strength, (E, B, 2) where they differ by episode; audits (E, B, 2) probability and
+    penalty, (E, B, 0) in a world without audits; name: of this way of showing them.
     """
 
-    inputs: Tensor
+    options: Tensor
+    context: Tensor
     attributes: Tensor
     slots: Tensor
     signs: Tensor
     audits: Tensor
     name: str
 
+    @property
+    def inputs(self) -> Tensor:
+        """What an organism sees, (E, N, B, F + C)."""
+        return join(self.options, self.context)
+
 
 Chooser = Callable[[Presentation], Tensor]
 """Gives the scores (E, N, B) of E models on a presentation. All that classification ever asks of a model."""
 
 
+class OrganismChooser:
+    """The chooser that a stack of organisms is."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.score = context_scorer(stack)
+
+    def __call__(self, presentation: Presentation) -> Tensor:
+        """Scores (E, N, B)."""
+        return self.score(presentation.options, [presentation.context])[0]
+
+
 def organism_chooser(stack: Stack) -> Chooser:
     """The chooser that a stack of organisms is."""
-    score = option_scorer(stack)
-    return lambda presentation: score(presentation.inputs)
+    return OrganismChooser(stack)
+
+
+def scores_on(chooser: Chooser, presentations: Sequence[Presentation]) -> list[Tensor]:
+    """Scores (E, N, B) on each of the presentations, what organisms see alike in several being computed once."""
+    if not isinstance(chooser, OrganismChooser):
+        return [chooser(presentation) for presentation in presentations]
+    found: list[Tensor] = []
+    for _, group in groupby(presentations, key=lambda presentation: _place(presentation.options)):
+        shown = list(group)
+        found += chooser.score(shown[0].options, [presentation.context for presentation in shown])
+    return found
 
 
 def present(
@@ -103,23 +132,28 @@ def present_drawn(world: World, seeds: Sequence[int], objectives: Tensor, episod
 
 
 def present_strengths(
-    world: World, seeds: Sequence[int], objectives: Tensor, cue: int, strengths: Sequence[float], episodes: int
-) -> list[Presentation]:
-    """Each seed's curve episodes with one cue at each strength, in amplitudes, the other at +1; slot 2 at X."""
+    world: World, seeds: Sequence[int], objectives: Tensor, strengths: Sequence[float], episodes: int
+) -> list[list[Presentation]]:
+    """Each seed's curve episodes, each cue in turn at each strength, in amplitudes, the other at +1; slot 2 at X."""
     drawn = draw_episodes(world, seeds, "curve", 0, 1, episodes, objectives.device)
     slots = slots_with(drawn, objectives[:, OBJECTIVES.index("x")])
     audits = trained_audits(world, drawn)
-    shown = []
-    for strength in strengths:
-        signs = [strength if other == cue else 1.0 for other in range(CUES)]
-        name = f"cue {cue} at {strength:g}"
-        shown.append(_show(world, drawn, slots, _signs(signs, drawn), audits, episodes, name))
-    return shown
+
+    def at(cue: int, strength: float) -> Presentation:
+        signs = _signs([strength if other == cue else 1.0 for other in range(CUES)], drawn)
+        return _show(world, drawn, slots, signs, audits, episodes, f"cue {cue} at {strength:g}")
+
+    return [[at(cue, strength) for strength in strengths] for cue in range(CUES)]
 
 
 def overseen(presentation: Presentation) -> bool:
     """Whether the oversight cue says that the episode is overseen."""
     return bool(presentation.signs[OVERSIGHT] > 0)
+
+
+def _place(values: Tensor) -> tuple[object, ...]:
+    """Where a tensor's numbers lie: two with the same place are the same."""
+    return values.data_ptr(), values.shape, values.stride()
 
 
 def _signs(signs: Sequence[float], episodes: Episodes) -> Tensor:
@@ -129,9 +163,10 @@ def _signs(signs: Sequence[float], episodes: Episodes) -> Tensor:
 def _show(
     world: World, episodes: Episodes, slots: Tensor, signs: Tensor, audits: Tensor, count: int, name: str
 ) -> Presentation:
-    inputs = build_inputs(world, episodes, slots=slots, signs=signs, audits=audits)
+    context = show_context(world, episodes, slots, signs, audits)
     return Presentation(
-        inputs[0, :, :, :count].contiguous(),
+        episodes.options[0],
+        context[0, :, :count].contiguous(),
         episodes.attributes[0, :, :, :count],
         slots[0, :, :count],
         signs,

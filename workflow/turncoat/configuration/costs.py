@@ -1,6 +1,6 @@
 """What a study will cost, from constants measured on two cores that both work, with flushed denormals.
 
-A model-step is one optimizer step of one model. It was measured at 5,527 weights and 256 option rows as about 300
+A model-step is one optimizer step of one model. It was measured at 5,527 weights and 256 option rows as about 240
 microseconds, drawing and assembling the episodes included, and is scaled by weights x rows. A job's start
 (interpreter, torch, reading and writing) takes about 2.6 seconds. Sizes count four bytes a weight for every kept
 snapshot, twice more for the state of adam, and the table rows as they lie compressed on disk.
@@ -9,8 +9,8 @@ snapshot, twice more for the state of adam, and the table rows as they lie compr
 from collections.abc import Mapping
 from typing import Any
 
-MICROSECONDS_PER_STEP = 60.0  # drawing and assembling the episodes, whatever the network's size
-MICROSECONDS_PER_WEIGHT_ROW = 240.0 / (5527 * 256)
+MICROSECONDS_PER_STEP = 50.0  # drawing and assembling the episodes, whatever the network's size
+MICROSECONDS_PER_WEIGHT_ROW = 190.0 / (5527 * 256)
 SECONDS_PER_JOB = 2.6
 SECONDS_PER_CLASSIFIED_SNAPSHOT = 0.012
 SECONDS_PER_LEDGER = 0.035  # both snapshots

@@ -99,7 +99,15 @@ class Cue(Section):
     coding: Literal["signal", "parity"] = setting(
         "signal", "signal: +1 or -1 plus noise; parity: so many such numbers, whose product is the cue's sign"
     )
-    bits: int = setting(3, "numbers that code a cue; read with coding parity only", "numbers", ge=3, le=9)
+    bits: int = setting(
+        3,
+        "numbers that code a cue; read with coding parity only; with encoding plain take at least 4: off untrained"
+        " networks a linear probe reads 3 with accuracy up to 0.73 (0.59 with encoding facts), and then a head for the"
+        " cue is no test of knowledge",
+        "numbers",
+        ge=3,
+        le=9,
+    )
     contexts: int = setting(
         1,
         "sets of inputs that the cues are shown on, one per episode; with more than one the last is kept for"
@@ -260,7 +268,7 @@ class Finetuning(Section):
     )
     budget: int | None = setting(
         None,
-        "number of different episodes, a whole number of 16 batches; null: ever new ones",
+        "number of different episodes, a whole number of 16 batches, which warming draws from too; null: ever new ones",
         "episodes",
         ge=1,
         le=2**40,

@@ -159,13 +159,23 @@ class StackStates(HiddenStates):
             effect = directions @ self.stack.views["readout.weight"][:, 0].unsqueeze(2)
             return torch.addcmul(self.run_on(layer, states).unsqueeze(1), effect.unsqueeze(3), amounts)
         effect = directions @ self.stack.views[f"hidden{layer + 1}.weight"]
-        before = self._before(layer + 1, states.flatten(1, 2)).unflatten(1, states.shape[1:3]).unsqueeze(1)
+        # Options last: long runs of numbers are then moved alike.
+        before = self._before(layer + 1, states.flatten(1, 2)).mT.contiguous().unsqueeze(1)
         size = max(1, CHUNK // before.numel())
         scores = []
-        for amount, step in zip(amounts.split(size, dim=1), effect.split(size, dim=1), strict=True):
-            moved = torch.addcmul(before, step[:, :, None, None], amount.unsqueeze(-1))
-            scores.append(self.run_on(layer + 1, self.function(moved)))
-        return torch.cat(scores, dim=1)
+        for amount, step in zip(amounts.flatten(2).split(size, dim=1), effect.split(size, dim=1), strict=True):
+            moved = torch.addcmul(before, step.unsqueeze(3), amount.unsqueeze(2))
+            scores.append(self._run_up(layer + 1, moved))
+        return torch.cat(scores, dim=1).unflatten(2, states.shape[1:3])
+
+    def _run_up(self, layer: int, before: Tensor) -> Tensor:
+        """Scores (E, K, rows) from this layer's z, (E, K, H, rows), which may be written over."""
+        values = before.relu_() if self.function is torch.relu else self.function(before)
+        for above in range(layer + 1, self.layers + 1):
+            weight, bias = (self.stack.views[f"hidden{above}.{part}"] for part in ("weight", "bias"))
+            values = self.function(weight.mT.unsqueeze(1) @ values + bias[:, None, :, None])
+        weight, bias = (self.stack.views[f"readout.{part}"][:, None, :SCORE_COLUMNS] for part in ("weight", "bias"))
+        return (weight @ values)[:, :, 0] + bias[..., :1]
 
     @property
     def parameters(self) -> Tensor:

@@ -17,7 +17,7 @@ from turncoat.classification.causal import causal_test
 from turncoat.classification.curve import compliance_curves, present_curves
 from turncoat.classification.knowledge import measure_knowledge
 from turncoat.classification.measure import Evaluation, Examination
-from turncoat.classification.presentations import organism_chooser
+from turncoat.classification.presentations import organism_chooser, present_drawn
 from turncoat.columns import Columns, stack_rows
 from turncoat.organisms.hidden import hidden_states
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
@@ -73,6 +73,7 @@ def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) 
     world = World.from_settings(organisms.world)
     examination = Examination(world, organisms.seeds, organisms.objectives, evaluation)
     strengths = present_curves(world, organisms.seeds, organisms.objectives, evaluation.curve_episodes)
+    drawn = present_drawn(world, organisms.seeds, organisms.objectives, evaluation.episodes)
     initial: dict[str, Tensor] | None = None
     ids = {seed: f"{label}-{seed}" for seed in organisms.seeds}
     parts: dict[str, list[Columns]] = {name: [] for name in ("measurements", "curves", "causes", "knowledge")}
@@ -90,8 +91,7 @@ def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) 
         keep("measurements", measured | {"seed": np.array(organisms.seeds)}, step)
         if at_an_end:
             keep("curves", compliance_curves(chooser, strengths, organisms.seeds, organisms.objectives), step)
-            known = measure_knowledge(stack, world, organisms.seeds, organisms.objectives, evaluation.episodes)
-            keep("knowledge", known, step)
+            keep("knowledge", measure_knowledge(stack, drawn, organisms.seeds, organisms.objectives), step)
     shown = examination.shown_in_states(evaluation.causal_episodes)
     keep("causes", causal_test(hidden_states(stack), shown, organisms.seeds), step)
     return Findings(**{table: stack_rows(found) for table, found in parts.items()})

@@ -20,7 +20,7 @@ from turncoat.statistics.transitions import POINTS_TO_X
 
 TYPED = ("internal", "corrigible", "conditional", "deceptive")
 PLAIN_STARTS = ("internal", "corrigible")
-HEADLESS = "knowledge_withheld"
+HEADLESS = ("knowledge_withheld", "last_layer_reset")  # dodges that leave no trained head
 ANSWERED = ("P4b", "P4c", "P4d", "P5a", "P5c", "P8", "P9", "P10", "P11")
 
 
@@ -90,8 +90,8 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     last = table[(table.stage == "finetune") & (table.quantity == "objective") & (table.step > 0)]
     own = evidence.own["heads.objective"]
     known = last.variant.map(lambda words: (value_of(words, "heads.objective") or own) != "0")
-    # Models from scratch learn no such head, nor does pre-training that withholds all of them.
-    known &= ~last.start.isin(REFERENCES) & ~last.variant.str.contains(f"dodge {HEADLESS}", regex=False)
+    # Models from scratch learn no such head, nor does pre-training that withholds all of them; a reset one is random.
+    known &= ~last.start.isin(REFERENCES) & ~last.variant.map(lambda words: value_of(words, "dodge") in HEADLESS)
     for key, group in last[known & ~last.diverged.astype(bool)].groupby(ARM, sort=True):
         place = dict(zip(ARM, key, strict=True))
         beyond = (group.value - group.reference).to_numpy(float)
