@@ -11,7 +11,10 @@ import pandas
 from one_node import OneNodeSlurm
 from runs import REPOSITORY, SMOKE
 
-ON_GPUS = ("pretrain", "finetune", "elicit", "classify", "probe_gating", "classify_planted", "probe_defection")
+ON_GPUS = (
+    "pretrain", "finetune", "elicit", "classify", "probe_gating", "reinforce", "reinforce_planted",
+    "classify_planted", "probe_defection",
+)  # fmt: skip
 FAKE_GPUS = ("--set-resources", *(f"{rule}:gpu=1" for rule in ON_GPUS))
 """Asks Slurm for what rules ask for on a GPU, while the jobs compute on the CPU."""
 

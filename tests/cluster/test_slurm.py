@@ -1,8 +1,6 @@
 """The workflow on a real Slurm: the same tables, GPUs as asked for, failures told and retried as often as said."""
 
-import os
 import re
-import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -101,6 +99,12 @@ def test_the_profile_for_gpus_only_adds_to_the_other() -> None:
     plain, gpu = (
         yaml.safe_load((REPOSITORY / "profiles" / name / "profile.yaml").read_text()) for name in ("slurm", "slurm-gpu")
     )
+    rules = "\n".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    many = [rule for rule in re.split(r"^rule ", rules, flags=re.M) if "{cell}" in rule and "gpu=int(HAS_GPU)" in rule]
+    names = {rule.partition(":")[0] for rule in many}
+    assert len(names) > 4
+    assert set(gpu["groups"]) == {f"{name}={name}" for name in names}
+    assert set(gpu["group-components"]) == {f"{name}=4" for name in names}
     added = {"groups", "group-components", "resources", "cores"}
     assert {key: value for key, value in gpu.items() if key not in added} == plain
 
@@ -128,13 +132,15 @@ def test_a_killed_driver_started_again_gives_the_same_tables(
     study = Study(slurm, tmp_path)
     log = tmp_path / "driver.log"
     driver = study.start(log)
-    end = time.monotonic() + 300
-    while not any(job["JobState"] == "RUNNING" for job in study.jobs("finetune")):
-        assert driver.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.2)
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
+    try:
+        end = time.monotonic() + 900
+        while not any(job["JobState"] == "RUNNING" for job in study.jobs("finetune")):
+            assert driver.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+    finally:
+        driver.kill()
+        driver.wait()
     assert not (tmp_path / "results" / "smoke" / "tables").exists()
 
     # What docs/clusters.md says to do.
