@@ -17,7 +17,7 @@ import json, os, sys
 from pathlib import Path
 
 options = {word: value for word, value in zip(sys.argv, sys.argv[1:]) if word.startswith("--")}
-written = ("--output", "--curves", "--causes", "--knowledge", "--discrimination", "--known")
+written = ("--output", "--sums", "--curves", "--causes", "--knowledge", "--discrimination", "--known")
 targets = [Path(options[name]) for name in written if name in options] or [Path(options["--results"])]
 tables = "/tables/" if __spec__.name.endswith("aggregate") else "/figures/"
 for name in json.loads(Path("outputs.json").read_text()):
