@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas
 
@@ -105,17 +106,18 @@ def contrast_row(
         item.equivalence_p,
         primary,
         blocked=blocked,
-        note=_left_out(item),
+        note=_left_out(facts),
         facts=facts,
     )
 
 
-def _left_out(item: object) -> str:
-    never = item.never_start + item.never_reference  # type: ignore[attr-defined]
+def _left_out(facts: Mapping[str, Any]) -> str:
+    """What was left out, with bounds of the difference as the row takes it."""
+    never = facts["never_start"] + facts["never_reference"]
     notes = []
     if never:
-        low, high = item.bound_low, item.bound_high  # type: ignore[attr-defined]
+        low, high = facts["bound_low"], facts["bound_high"]
         notes.append(f"{never} models never got there; had they, the mean could lie in [{low:.2f}, {high:.2f}]")
-    if item.diverged:  # type: ignore[attr-defined]
-        notes.append(f"{item.diverged} models diverged and are left out")  # type: ignore[attr-defined]
+    if facts["diverged"]:
+        notes.append(f"{facts['diverged']} models diverged and are left out")
     return "; ".join(notes)

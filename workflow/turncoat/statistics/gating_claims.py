@@ -190,8 +190,9 @@ def _dead(ledger: pandas.DataFrame, plan: Plan) -> Iterator[Row]:
         for column, what in DEAD.items():
             words = _words(kind, trained_by, layer, group, what)
             zero = bool(np.all(group[f"dead_share_{column}"].dropna() == 0))
-            # Without memory ReLU's zero gradient is no update: algebra, which a single other value contradicts.
-            algebra = kind == "relu" and (trained_by == "sgd" or column == "fresh_update_in")
+            # Without memory and decay ReLU's zero gradient is no update: algebra, which any other value contradicts.
+            memoryless = trained_by == "sgd" or column == "fresh_update_in"
+            algebra = kind == "relu" and memoryless and trained_by != "adamw"
             note = f"models with dead units: {group.organism_id.nunique()}"
             named = "below" if kind in ("relu", "gelu") else "shown"
             yield Row(
