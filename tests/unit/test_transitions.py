@@ -127,7 +127,7 @@ def course(start: str, seeds: range, half: float, top: float = 1.0, d_half: floa
         parent_type=None,
         displacement=0.0,
     )
-    frame = frame.assign(c=frame.d, placebo=0.0, deception=0.0, d_error=0.01)
+    frame = frame.assign(c=frame.d, placebo=0.0, m=0.5, deception=0.0, d_error=0.01)
     return frame.sort_values(["organism_id", "step"], ignore_index=True)
 
 
