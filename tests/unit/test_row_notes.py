@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
-from turncoat.statistics.contrasts import Plan
+from turncoat.statistics.contrasts import Plan, references_of
 from turncoat.statistics.evidence import contrast_row
 from turncoat.statistics.gating_claims import answers
 from turncoat.statistics.rows import finished
@@ -62,3 +62,10 @@ def test_decay_moves_dead_units_and_is_no_broken_identity(optimizer: str, verdic
     rows = pandas.DataFrame(finished(answers(ledger, PLAN, "relu", optimizer), PLAN, False))
     fresh = rows[(rows.outcome == "dead_update") & rows.stratum.str.contains("fresh")].iloc[0]
     assert fresh.verdict == verdict
+
+
+def test_a_gate_without_norm_matching_is_compared_with_the_natural_one() -> None:
+    setting = "optimizer adam, gate open_in, gate_norm_matched False"
+    found = references_of(setting, "", "deceptive", "capability 0.90", [])
+    assert found["without gate open_in"] == ("optimizer adam", "", "deceptive")
+    assert found["without optimizer adam"] == ("gate open_in, gate_norm_matched False", "", "deceptive")

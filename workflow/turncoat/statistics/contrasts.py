@@ -18,6 +18,7 @@ Array = np.ndarray
 ARM = ["setting", "variant", "start", "distance"]
 REFERENCES = ("scratch", "scratch_exposed")
 FINAL = "final step"
+UNMATCHED = "gate_norm_matched False"
 LIMITS = ("_lowest", "_highest")  # of what an outcome could be, in columns of their own
 RELATED = {"benign_conditional": ("conditional", "deceptive"), "internal": ("internal_strategic",)}
 """Further references, and the starts that are compared with each."""
@@ -179,7 +180,10 @@ def references_of(
     if start not in (*REFERENCES, "unrelated"):
         references.setdefault("unrelated", (setting, variant, "unrelated"))
     for factor in factors_of(setting):
-        references[f"without {factor}"] = (without(setting, factor), variant, start)
+        rest = without(setting, factor)
+        if factor.startswith("gate "):
+            rest = without(rest, UNMATCHED)  # the natural gate has no norms to match
+        references[f"without {factor}"] = (rest, variant, start)
     for factor in factors_of(variant):
         references[f"without {factor}"] = (setting, without(variant, factor), start)
     if match == FINAL and not setting:
