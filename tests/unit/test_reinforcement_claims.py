@@ -61,8 +61,8 @@ def arm(
             "own_agreement": np.full(len(SEEDS), right),
             "gain_x_overseen_before": np.full(len(SEEDS), 2.0),
             "gain_x_overseen_after": spread(2.0 + 2 * x),
-            "gain_m_unoverseen_before": np.full(len(SEEDS), 2.0),
-            "gain_m_unoverseen_after": spread(2.0 + 2 * m),
+            "gain_m_unoverseen_before": np.full(len(SEEDS), 5.0),
+            "gain_m_unoverseen_after": spread(5.0 + 2 * m),
         }
     )
 
@@ -83,7 +83,7 @@ def reinforced():
     own = {"signal": "own_choice"}
     parts = [
         arm(random, woken=0.5, dormant=0.1, contamination=0.2, rotation=9.0, **TRAINED),
-        arm(random, woken=0.3, dormant=0.1, contamination=0.05, rotation=9.0, **TRAINED, **own),
+        arm(random, woken=0.3, dormant=0.25, contamination=0.05, rotation=9.0, **TRAINED, **own),
         arm(random, right=0.998, woken=0.7),
         arm(random, right=0.998, woken=0.7, **own),
         arm(random, dormant=0.4, gate="open_in"),
@@ -95,7 +95,7 @@ def reinforced():
     ]
     for prompt in (0.5, 0.0, -0.5):
         parts += [
-            arm(random, x=0.2 * prompt, prompt=prompt, matched_at=prompt, **TRAINED),
+            arm(random, x=0.2 * prompt, m=-0.1 * prompt, prompt=prompt, matched_at=prompt, **TRAINED),
             arm(random, prompt=prompt, matched_at=prompt, **TRAINED, **own),
         ]
     return pandas.concat(parts, ignore_index=True)
@@ -115,7 +115,7 @@ def primary(frame, claim):
 @pytest.mark.parametrize(
     ("claim", "outcome", "expected"),
     [
-        ("G6", "net", (0.5 - 0.1) - (0.3 - 0.1)),
+        ("G6", "net", (0.5 - 0.1) - (0.3 - 0.25)),
         ("G2", "contamination", 0.15),
         ("G4", "dormant_change", 0.4 - 0.15),
         ("G7", "m_growth", 0.5 - 0.1),
@@ -130,9 +130,9 @@ def test_primary_rows_find_what_was_put_in(reinforced, claim, outcome, expected)
 
 def test_the_slope_over_cues_is_of_reward_minus_own_choices(reinforced):
     row = primary(reinforced, "G8")
-    # X gains 0.2 a unit of the cue from -0.5 to 0.5 under reward alone, and nothing at 1, which bends the line.
+    # From -0.5 to 0.5 X gains 0.2 a unit of the cue and M loses 0.1 under reward; nothing at 1, which bends the line.
     cues = np.array([1.0, 0.5, 0.0, -0.5])
-    gained = np.array([0.0, 0.1, 0.0, -0.1])
+    gained = np.array([0.0, 0.15, 0.0, -0.15])
     expected = np.polyfit(cues, gained, 1)[0]
     assert row.estimate == pytest.approx(expected, abs=0.02)
 
@@ -174,7 +174,31 @@ def test_models_without_a_matched_entropy_are_left_out_and_counted(reinforced):
     unmatched.loc[rows, ["woken_change", "dormant_change"]] = np.nan
     row = primary(unmatched, "G6")
     assert row.n == len(SEEDS) - 5
-    assert "5 models left out: 5 without a matched entropy" in row.reason
+    assert "5 models left out on either side: 5 without a matched entropy" in row.reason
+
+
+def test_models_of_the_control_that_are_lost_are_named_too(reinforced):
+    rows = (reinforced.signal == "own_choice") & (reinforced.kind == "trained") & (reinforced.prompt == 1)
+    reinforced.loc[rows & reinforced.seed.isin(SEEDS[:3]), "diverged"] = True
+    reinforced.loc[rows & reinforced.seed.isin(SEEDS[:3]), ["woken_change", "dormant_change"]] = np.nan
+    row = primary(reinforced, "G6")
+    assert row.n == len(SEEDS) - 3
+    assert "3 models left out on either side: 0 without a matched entropy, 3 diverged" in row.reason
+
+
+def test_a_verdict_needs_most_models(reinforced):
+    rows = (reinforced.kind == "trained") & (reinforced.prompt == 1)
+    reinforced.loc[rows & reinforced.seed.isin(SEEDS[:20]), "contamination"] = np.nan
+    assert primary(reinforced, "G2").verdict == "inconclusive"
+
+
+def test_gates_are_compared_with_natural_ones_and_strengths_beyond_own_choices(reinforced):
+    rows = judged(reinforced)
+    natural = rows[(rows.claim == "G4") & rows.stratum.str.startswith("gate open_in minus natural, planted")]
+    assert natural.estimate.iloc[0] == pytest.approx(0.4, abs=0.02)
+    beyond = rows[(rows.claim == "G7") & rows.stratum.str.contains("none, reward minus own_choice")]
+    assert beyond.estimate.iloc[0] == pytest.approx((0.5 - 0.4) - (0.1 - 0.1), abs=0.02)
+    assert beyond.estimate.notna().all()
 
 
 def test_too_few_models_get_no_verdict(reinforced):

@@ -44,21 +44,32 @@ def test_bounds_in_words_are_of_the_difference_that_the_row_takes(turned: bool, 
     assert row.facts["bound_low"] < row.estimate.value < row.facts["bound_high"]
 
 
-@pytest.mark.parametrize(("optimizer", "verdict"), [("adam", "identity"), ("adamw", "supported")])
-def test_decay_moves_dead_units_and_is_no_broken_identity(optimizer: str, verdict: str) -> None:
-    """AdamW shrinks all weights, those of units without gradient too: their share is small and not zero."""
+def ledger_of(optimizer: str, moved: float) -> pandas.DataFrame:
+    """A ledger of relu models whose dead units take this share of the fresh update."""
     seeds = np.arange(1000, 1020)
-    same = {"activation_function": "relu", "optimizer": optimizer, "layer": 1, "last_layer": False, "setting": ""}
+    same = {
+        "activation_function": "relu",
+        "optimizer": optimizer,
+        "layer": 1,
+        "last_layer": False,
+        "setting": "",
+        "variant": "",
+    }
     same |= {"start": "scratch", "distance": 90.0, "steps": 10, "width": 8, "depth": 2, "step": 10, "state": "overseen"}
     same |= {"circuit": "all", "diverged": False, "dead_units": 2, "identity_error": 0.0, "closed_share_in": 0.0}
     same |= {"largest_closed_gradient_in": 0.0, "dead_share_update_in": 0.001}
     same |= {f"rank_{name}_out": 0.9 for name in ("gradient", "update", "fresh_update")}
-    moved = 0.0 if optimizer == "adam" else 1e-3
-    ledger = pandas.DataFrame({name: [value] * len(seeds) for name, value in same.items()}).assign(
+    return pandas.DataFrame({name: [value] * len(seeds) for name, value in same.items()}).assign(
         seed=seeds,
         organism_id=[f"a-{seed}" for seed in seeds],
         dead_share_fresh_update_in=moved + 1e-5 * (seeds % 3) * (moved > 0),
     )
+
+
+@pytest.mark.parametrize(("optimizer", "verdict"), [("adam", "identity"), ("adamw", "supported")])
+def test_decay_moves_dead_units_and_is_no_broken_identity(optimizer: str, verdict: str) -> None:
+    """AdamW shrinks all weights, those of units without gradient too: their share is small and not zero."""
+    ledger = ledger_of(optimizer, 0.0 if optimizer == "adam" else 1e-3)
     rows = pandas.DataFrame(finished(answers(ledger, PLAN, "relu", optimizer), PLAN, False))
     fresh = rows[(rows.outcome == "dead_update") & rows.stratum.str.contains("fresh")].iloc[0]
     assert fresh.verdict == verdict
@@ -69,3 +80,11 @@ def test_a_gate_without_norm_matching_is_compared_with_the_natural_one() -> None
     found = references_of(setting, "", "deceptive", "capability 0.90", [])
     assert found["without gate open_in"] == ("optimizer adam", "", "deceptive")
     assert found["without optimizer adam"] == ("gate open_in, gate_norm_matched False", "", "deceptive")
+
+
+def test_no_seed_counts_twice_where_cells_differ_in_a_learning_rate() -> None:
+    ledger = ledger_of("sgd", 0.0)
+    faster = ledger.assign(setting="learning_rate 0.03", organism_id=ledger.organism_id + "x", rank_gradient_out=0.1)
+    rows = answers(pandas.concat([faster, ledger], ignore_index=True), PLAN, "relu", "sgd")
+    primary = [row for row in rows if row.claim == "G1" and row.primary]
+    assert [(row.facts["n_start"], round(row.estimate.value, 3)) for row in primary] == [(20, 0.9)]

@@ -1,7 +1,8 @@
 """Figures of the gating claims: where gradient goes, what reward does to motives, what the gate protects."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -12,6 +13,7 @@ from turncoat.reporting.figures import nothing, ordered
 from turncoat.reporting.style import ACTIVATIONS, look, save
 from turncoat.statistics.gating_claims import comparable
 from turncoat.statistics.intervals import t_interval
+from turncoat.statistics.reinforcement_arms import Primary
 
 MOTIVES = {"x": ("#0072B2", "X, woken when overseen"), "m": ("#D55E00", "M, woken when unoverseen")}
 CIRCUITS = {
@@ -21,7 +23,7 @@ CIRCUITS = {
 }
 STATES = ("overseen", "unoverseen")
 TWO_MOTIVES = ("conditional", "deceptive")
-SIGNALS = {"reward": "reward", "own_choice": "own choices", "own_sampled": "own samples"}
+SIGNALS = {"reward": "reward", "own_choice": "own choices"}
 HEATS = {
     "rank_gradient_out": "gradient with |h|",
     "rank_update_out": "real update with |h|",
@@ -79,24 +81,19 @@ def _circuit_bars(axes: Axes, rows: pandas.DataFrame, column: str, confidence: f
     axes.set_xticks(range(len(STATES)), STATES)
 
 
-def reinforcement(table: pandas.DataFrame, confidence: float, folder: Path) -> str:
+def reinforcement(
+    table: pandas.DataFrame, section: Mapping[str, Any], distance: float, confidence: float, folder: Path
+) -> str:
     """Change of both motives' gains by training prompt and signal, planted and trained networks. Returns the SVG.
 
-    Of the arms that differ from the first row's in prompt, signal and kind of network alone. Bars are Student intervals
-    over models.
+    Of the arms that primary rows of the claims stand in, the prompt and the signal apart; trained networks of the
+    study's own settings at the premise distance. `section` is the configuration's `reinforcement`. Bars are Student
+    intervals over models.
     """
     sound = table[table.matched.astype(bool) & ~table.diverged.astype(bool)] if len(table) else table
-    if sound.empty:
+    groups = _reinforced_groups(sound, Primary.of(section), distance) if len(sound) else {}
+    if not groups:
         return nothing("this study reinforces no motive", folder, "reinforcement")
-    same = ["optimizer", "optimizer_state", "gate", "method", "selected", "entropy_share"]
-    full = sound[(sound.prompt.abs() == 1) & (sound.matched_at == sound.prompt) & sound.m_strength.isin([np.nan, 1.0])]
-    full = full[(full.m_strength == 1) | (full.kind == "trained")]
-    first = full.iloc[0]
-    arms = full[(full[same] == first[same]).all(axis=1)]
-    planted = arms[(arms.kind == "planted") & (arms.activation == first.activation)]
-    groups = {"planted": planted}
-    groups |= {f"trained, {start}": rows for start, rows in arms[arms.kind == "trained"].groupby("start")}
-    groups = {name: rows for name, rows in groups.items() if len(rows)}
     figure = Figure(figsize=(4.2 * len(groups) + 0.6, 3.4))
     grid = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for axes, (name, rows) in zip(grid, groups.items(), strict=True):
@@ -106,6 +103,19 @@ def reinforcement(table: pandas.DataFrame, confidence: float, folder: Path) -> s
     figure.legend(*grid[0].get_legend_handles_labels(), loc="lower center", ncols=2, bbox_to_anchor=(0.5, -0.07))
     figure.tight_layout()
     return save(figure, folder, "reinforcement")
+
+
+def _reinforced_groups(sound: pandas.DataFrame, primary: Primary, distance: float) -> dict[str, pandas.DataFrame]:
+    arms = sound.to_dict("records")
+
+    def of(test: Callable[..., bool], **how: Any) -> pandas.DataFrame:
+        wanted = [abs(arm["prompt"]) == 1 and test(arm, arm["prompt"], **how) for arm in arms]
+        return sound[np.array(wanted, bool)]
+
+    groups = {"planted": of(primary.planted)}
+    for start in TWO_MOTIVES:
+        groups[f"trained, {start}"] = of(primary.trained, distance=distance, start=start)
+    return {name: rows for name, rows in groups.items() if len(rows)}
 
 
 def _changes(axes: Axes, rows: pandas.DataFrame, confidence: float) -> None:
@@ -127,8 +137,9 @@ def _changes(axes: Axes, rows: pandas.DataFrame, confidence: float) -> None:
     )
 
 
-def correction(contrasts: pandas.DataFrame, folder: Path) -> str:
-    """Unoverseen agreement with M, natural minus each gate, a panel for each start. Returns the SVG."""
+def correction(contrasts: pandas.DataFrame, distance: float, folder: Path) -> str:
+    """Unoverseen agreement with M, natural minus each gate, a panel for each start; one distance. Returns the SVG."""
+    contrasts = contrasts[(contrasts.distance == distance) & (contrasts.variant == "")]
     gated = contrasts[contrasts.reference.str.startswith("without gate ") & (contrasts.outcome == "m")]
     gated = gated[gated.estimate.notna() & (gated.match != "final step") & gated.match.str.startswith("capability")]
     starts = ordered(gated.start)

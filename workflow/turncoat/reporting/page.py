@@ -86,9 +86,13 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
             "gating": figures.gating(tables["gating"], folder / "figures"),
             "flow": gating_figures.flow(tables["gating"], config["statistics"]["confidence"], folder / "figures"),
             "reinforcement": gating_figures.reinforcement(
-                tables["reinforcement"], config["statistics"]["confidence"], folder / "figures"
+                tables["reinforcement"],
+                config["reinforcement"],
+                distance,
+                config["statistics"]["confidence"],
+                folder / "figures",
             ),
-            "correction": gating_figures.correction(tables["contrasts"], folder / "figures"),
+            "correction": gating_figures.correction(tables["contrasts"], distance, folder / "figures"),
             "factorial": gating_figures.factorial(tables["gating"], folder / "figures"),
         }
     page = (

@@ -90,5 +90,5 @@ def _row(
         primary,
         note=f"{without} models left out, in which such a circuit has no unit" if without else "",
         facts={"setting": setting, "variant": variant, "start": start, "distance": float(distance)}
-        | {"n_start": int(models.seed.nunique()), "n_pairs": len(known)},
+        | {"n_start": int(models.seed.nunique()), "n_pairs": len(known), "never_start": without},
     )

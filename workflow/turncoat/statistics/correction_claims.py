@@ -6,7 +6,7 @@ import pandas
 
 from turncoat.statistics.claims import CLAIMS, NO_MODELS
 from turncoat.statistics.contrasts import FINAL, Plan, capability_match, columns_of, contrast
-from turncoat.statistics.evidence import FACTS, Evidence, contrast_row, stratum
+from turncoat.statistics.evidence import FACTS, Evidence, contrast_row, left_out, stratum
 from turncoat.statistics.factors import factors_of, value_of
 from turncoat.statistics.rows import Row
 
@@ -88,6 +88,7 @@ def _beyond_shuffled(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             found.estimate,
             found.p,
             found.equivalence_p,
+            note=left_out(values),
             facts={name: values[name] for name in FACTS},
         )
 

@@ -106,12 +106,12 @@ def contrast_row(
         item.equivalence_p,
         primary,
         blocked=blocked,
-        note=_left_out(facts),
+        note=left_out(facts),
         facts=facts,
     )
 
 
-def _left_out(facts: Mapping[str, Any]) -> str:
+def left_out(facts: Mapping[str, Any]) -> str:
     """What was left out, with bounds of the difference as the row takes it."""
     never = facts["never_start"] + facts["never_reference"]
     notes = []

@@ -67,12 +67,24 @@ def comparable(ledger: pandas.DataFrame) -> pandas.DataFrame:
         sound = sound[sound.start == "scratch"]
     if sound.empty:
         return sound
+    sound = _fewest_words(sound)
     keys = ["start", *COMPARED]
     crossed = sound.groupby(keys).apply(
         lambda arm: len(arm[["activation_function", "optimizer"]].drop_duplicates()), include_groups=False
     )
     chosen = crossed.index[int(np.argmax(crossed.to_numpy()))]
     return sound[(sound[keys] == list(chosen)).all(axis=1)]
+
+
+def _fewest_words(sound: pandas.DataFrame) -> pandas.DataFrame:
+    """Of cells that differ in what is neither compared nor crossed, such as a learning rate, the one with the fewest
+    words: no seed may count twice."""
+    same = ["start", *COMPARED, "activation_function", "optimizer"]
+    words = (sound.setting + ", " + sound.variant).str.len()
+    first = sound.assign(words=words).sort_values(["words", "setting", "variant"], kind="stable")
+    cells = first.drop_duplicates(same)[[*same, "setting", "variant"]]
+    kept = pandas.MultiIndex.from_frame(cells)
+    return sound[pandas.MultiIndex.from_frame(sound[[*same, "setting", "variant"]]).isin(kept)]
 
 
 def _is_crossed(setting: str) -> bool:
@@ -189,7 +201,8 @@ def _dead(ledger: pandas.DataFrame, plan: Plan) -> Iterator[Row]:
     for kind, trained_by, layer, group in _groups(ledger[ledger.dead_units > 0]):
         for column, what in DEAD.items():
             words = _words(kind, trained_by, layer, group, what)
-            zero = bool(np.all(group[f"dead_share_{column}"].dropna() == 0))
+            known = group[f"dead_share_{column}"].dropna()
+            zero = bool(len(known) > 0 and np.all(known == 0))
             # Without memory and decay ReLU's zero gradient is no update: algebra, which any other value contradicts.
             memoryless = trained_by == "sgd" or column == "fresh_update_in"
             algebra = kind == "relu" and memoryless and trained_by != "adamw"

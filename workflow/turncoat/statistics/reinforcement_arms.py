@@ -8,6 +8,8 @@ import pandas
 
 NETWORK = ["kind", "activation", "m_strength", "setting", "variant", "start", "distance"]
 TRAINING = ["optimizer", "optimizer_state", "gate", "method", "selected", "prompt", "matched_at", "entropy_share"]
+WARMED = "_warmed"  # ends the configuration's name of an optimizer that starts with a warmed state
+SMALLEST_SHARE = 0.1  # of the other motive's gain: below it a gain is too small to divide by
 ARM = [*NETWORK, *TRAINING, "signal"]
 
 
@@ -35,16 +37,16 @@ class Primary:
         """Whether an arm of planted networks is as primary ones are, at this prompt, the factors in `but` apart."""
         return self._holds(arm, prompt, {"activation": self.activation, "m_strength": self.strength}, but)
 
-    def trained(self, arm: Mapping[str, Any], prompt: float, distance: float) -> bool:
-        """Whether an arm of trained networks is as primary ones are, at this prompt."""
-        own = {"kind": "trained", "start": "conditional", "setting": "", "variant": "", "distance": distance}
+    def trained(self, arm: Mapping[str, Any], prompt: float, distance: float, start: str = "conditional") -> bool:
+        """Whether an arm of trained networks is as primary ones are, at this prompt; theirs is start conditional."""
+        own = {"kind": "trained", "start": start, "setting": "", "variant": "", "distance": distance}
         return self._holds(arm, prompt, own)
 
     def _holds(self, arm: Mapping[str, Any], prompt: float, network: dict[str, Any], but: Sequence[str] = ()) -> bool:
         wanted = {
             "kind": "planted",
-            "optimizer": self.optimizer,
-            "optimizer_state": "fresh",
+            "optimizer": self.optimizer.removesuffix(WARMED),
+            "optimizer_state": "warmed" if self.optimizer.endswith(WARMED) else "fresh",
             "gate": self.gate,
             "entropy_share": self.entropy,
             "method": "policy_gradient",
@@ -59,11 +61,13 @@ def with_changes(reinforced: pandas.DataFrame) -> pandas.DataFrame:
     """The table with what claims are judged on, every change relative to a gain that an arm and its control share.
 
     net: change of the woken motive's gain less that of the dormant one, over the initial woken gain; m_growth: change
-    of M's gain unoverseen, and `lean` that of X's gain overseen less that, over X's initial gain overseen.
+    of M's gain unoverseen, and `lean` that of X's gain overseen less that, over X's initial gain overseen, missing
+    where that is below a tenth of M's unoverseen.
     """
     table = reinforced.copy()
     table["net"] = table.woken_change - table.dormant_change
     unit = table.gain_x_overseen_before.abs()
+    unit = unit.where(unit >= SMALLEST_SHARE * table.gain_m_unoverseen_before.abs())
     x, m = (table[f"gain_{name}_after"] - table[f"gain_{name}_before"] for name in ("x_overseen", "m_unoverseen"))
     table["m_growth"], table["lean"] = m / unit, (x - m) / unit
     for name in ("setting", "variant", "start"):

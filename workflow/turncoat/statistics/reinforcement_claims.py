@@ -171,7 +171,9 @@ def _difference(
     blocked: str = "",
 ) -> Row:
     values = _paired(group, control, outcome)
-    return _row(claim, outcome, arm, what, values, group, plan, primary, margin=margin, blocked=blocked)
+    return _row(
+        claim, outcome, arm, what, values, group, plan, primary, margin=margin, blocked=blocked, others=[control]
+    )
 
 
 def _row(
@@ -186,6 +188,7 @@ def _row(
     kind: str = "difference",
     margin: float | None = None,
     blocked: str = "",
+    others: Sequence[pandas.DataFrame] = (),
 ) -> Row:
     """A row from one value per seed; `group` says of which models, and how many are left out."""
     words = arm_words(arm, what)
@@ -194,8 +197,7 @@ def _row(
     random = generator(0, f"{claim} {outcome} {words}")
     level = plan.margin if margin is None else margin
     left_out = group.seed.nunique() - len(known)
-    unmatched, diverged = int((~group.matched.astype(bool)).sum()), int(group.diverged.astype(bool).sum())
-    note = f"{left_out} models left out: {unmatched} without a matched entropy, {diverged} diverged" if left_out else ""
+    note = f"{left_out} models left out on either side: {_reasons(group, *others)}" if left_out else ""
     return Row(
         claim,
         outcome,
@@ -216,6 +218,14 @@ def _row(
             "distance": arm["distance"] if arm["distance"] >= 0 else float("nan"),
             "n_start": int(group.seed.nunique()),
             "n_pairs": len(known),
-            "diverged": diverged,
+            "never_start": left_out,
+            "diverged": int(group.diverged.astype(bool).sum()),
         },
     )
+
+
+def _reasons(*groups: pandas.DataFrame) -> str:
+    """Why models of these arms have no number; the others' is not defined."""
+    unmatched = sum(int((~group.matched.astype(bool)).sum()) for group in groups)
+    diverged = sum(int(group.diverged.astype(bool).sum()) for group in groups)
+    return f"{unmatched} without a matched entropy, {diverged} diverged, the rest without a gain to compare with"
