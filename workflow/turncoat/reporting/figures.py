@@ -68,9 +68,9 @@ def headline(levels: pandas.DataFrame, margin: float, folder: Path) -> str:
     figure.legend(
         [handles[label] for label in labels],
         labels,
-        loc="lower center",
+        loc="upper center",
         ncols=min(6, len(labels)),
-        bbox_to_anchor=(0.5, -0.03),
+        bbox_to_anchor=(0.5, 0.0),
     )
     figure.tight_layout()
     return save(figure, folder, "headline")
