@@ -5,7 +5,7 @@ import torch
 from core import CPU, PARITY, SIGNAL, make_world
 from torch import Tensor
 
-from turncoat.gating.blocks import CIRCUITS, agreeing, block_objectives, block_units, planted_blocks, single_motive
+from turncoat.gating.blocks import CIRCUITS, agreeing, block_objectives, block_units, planted_blocks
 from turncoat.organisms.choices import agreement, choices, option_scores
 from turncoat.organisms.mlp import Stack, forward
 from turncoat.worlds.episodes import Episodes, best_option, build_inputs, draw_episodes
@@ -122,7 +122,7 @@ def test_other_activations_leak_little_and_identity_shuts_nothing(activation: st
 
 
 def test_an_absent_circuit_is_spare() -> None:
-    lone = single_motive(WORLD, SEEDS, OBJECTIVE_VECTORS, width=WIDTH)
+    lone = planted_blocks(WORLD, SEEDS, OBJECTIVE_VECTORS, width=WIDTH, m_strength=0.0)
     labels = block_units(lone.architecture, len(SEEDS), m_strength=0.0)
     assert set(labels.unique().tolist()) == {CIRCUITS.index("none"), CIRCUITS.index("x")}
     x, m = gains(lone, -1.0)

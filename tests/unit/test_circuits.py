@@ -9,7 +9,7 @@ import torch
 from core import CPU, SIGNAL, make_stack
 from torch import Tensor
 
-from turncoat.gating.blocks import CIRCUITS, block_objectives, block_units, planted_blocks, single_motive
+from turncoat.gating.blocks import CIRCUITS, block_objectives, block_units, planted_blocks
 from turncoat.gating.circuits import (
     STATES,
     Circuits,
@@ -240,7 +240,7 @@ def test_rows_hold_the_circuits_units_gates_and_gains() -> None:
 
 def test_an_absent_circuit_has_no_units_and_no_open_share() -> None:
     world, objectives = world_of(), block_objectives(SEEDS, 6, CPU)
-    contents = contents_of(world, single_motive(world, SEEDS, objectives, width=12), SEEDS)
+    contents = contents_of(world, planted_blocks(world, SEEDS, objectives, width=12, m_strength=0.0), SEEDS)
     circuits = label_circuits(contents, objectives[:, [X, M]])
     rows = circuit_rows(contents, circuits, SEEDS)
     absent = rows["circuit"] == "m"

@@ -6,9 +6,10 @@ import pandas
 from core import make_world
 
 from turncoat.classification import causal, curve, measure, planted, presentations, price, types
-from turncoat.configuration import sections, settings
+from turncoat.configuration import reinforcement, sections, settings
 from turncoat.configuration.models import Evaluation
 from turncoat.configuration.types import TypeCutoffs
+from turncoat.gating.blocks import PLANTED_ACTIVATIONS
 from turncoat.organisms.activations import ACTIVATIONS
 from turncoat.organisms.gates import MODES, NATURAL
 from turncoat.organisms.mlp import FAMILIES
@@ -31,6 +32,7 @@ def test_allowed_values_are_those_that_exist() -> None:
     assert set(get_args(sections.Activation)) == set(ACTIVATIONS)
     assert set(get_args(sections.Optimizer)) == set(OPTIMIZERS)
     assert set(get_args(sections.Gate)) == set(MODES)
+    assert set(get_args(reinforcement.PlantedActivation)) == set(PLANTED_ACTIVATIONS)
     assert {"beta2": BETA2, "gate": NATURAL.mode, "gate_norm_matched": NATURAL.norm_matched} == settings.LEGACY
     assert set(style.ACTIVATIONS) == set(ACTIVATIONS)
     assert set(get_args(sections.Start)) == {*PRETRAINED_STARTS, *UNTRAINED_STARTS}

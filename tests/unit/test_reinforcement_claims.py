@@ -235,3 +235,10 @@ def test_every_arm_keeps_words_of_its_own(reinforced):
     assert not rows.duplicated(["claim", "outcome", "stratum"]).any()
     assert set(rows.start) >= {"planted", "conditional", "deceptive"}
     assert rows.groupby("claim").primary.sum().eq(1).all()
+
+
+def test_words_of_a_slope_name_the_whole_range_of_the_cue(reinforced):
+    rows = judged(reinforced)
+    words = rows[rows.claim == "G8"].stratum
+    assert words.str.contains("slope over the cue from -0.5 to 1").all()
+    assert not words.str.contains(", cue 0,").any()

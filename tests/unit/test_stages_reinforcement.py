@@ -144,3 +144,12 @@ def test_missing_and_foreign_rows_stop_the_tables(study: tuple[dict[str, Any], P
 def test_reinforcement_needs_an_x_that_stays() -> None:
     with pytest.raises(ConfigurationError, match=r"arms\.main.reinforce = True: X must stay"):
         load_config({"study": "small", "arms": ARM, "finetuning": {"mode": "instructed"}})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"activations": ["tanh"]}, "tanh"), ({"strengths": [0.0, 1.0]}, "the first is the primary setting")],
+)
+def test_what_cannot_be_planted_is_refused_before_any_job(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        options(**change)

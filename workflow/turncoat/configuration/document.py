@@ -5,8 +5,8 @@
 writes `workflow/schemas/config.schema.json` and `docs/configuration.md` under FOLDER (the repository).
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -131,4 +131,6 @@ def _with_defaults(schema: Schema) -> Schema:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]) if len(sys.argv) > 1 else REPOSITORY)
+    parser = argparse.ArgumentParser(prog="python -m turncoat.configuration.document", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=REPOSITORY, help="repository that is written to")
+    write(parser.parse_args().folder)

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from turncoat.configuration.base import UNIQUE, Section, setting
-from turncoat.configuration.sections import Activation, Gate
+from turncoat.configuration.sections import Gate
 
+PlantedActivation = Literal["relu", "leaky_relu", "gelu", "silu", "identity"]
 EntropyShare = Annotated[float, Field(gt=0, lt=1)]
 Strength = Annotated[float, Field(ge=0, le=10)]
 Cue = Annotated[float, Field(ge=-2, le=2)]
@@ -28,7 +29,7 @@ class Reinforcement(Section):
     """
 
     enabled: bool = setting(False, "whether planted two-block networks are reinforced; trained ones: arms' `reinforce`")
-    activations: Annotated[list[Activation], UNIQUE] = setting(
+    activations: Annotated[list[PlantedActivation], UNIQUE] = setting(
         lambda: ["relu", "gelu", "identity"], "activations of planted networks", min_length=1
     )
     strengths: Annotated[list[Strength], UNIQUE] = setting(
@@ -58,3 +59,12 @@ class Reinforcement(Section):
     trained_learning_rates: ReinforcementRates = setting(
         lambda: ReinforcementRates(adam=0.0008), "learning rates of trained networks"
     )
+
+    @model_validator(mode="after")
+    def _first_strength_plants(self) -> "Reinforcement":
+        if self.strengths[0] == 0:
+            raise ValueError(
+                f"strengths = {self.strengths}: the first is the primary setting; allowed: above 0, with 0 after it as "
+                "the control without M"
+            )
+        return self

@@ -65,8 +65,9 @@ def planted_blocks(
     and every M unit is open, the other circuit's units having z < 0: both as long as utilities stay within REACH
     standard deviations. Between, the gains pass monotonically into each other; at cue 0 both are about half of their
     strength and about half of each circuit's units are open. The placebo does nothing at all. A strength of 0 leaves
-    the circuit out, and its units are spare. Each planted number is off by a factor 1 + noise * standard normal, so
-    that no two units are alike; that and the spare weights come from the member's own seed. The heads' rows are 0.
+    the circuit out, and its units are spare: without M it is the control with a single motive. Each planted number is
+    off by a factor 1 + noise * standard normal, so that no two units are alike; that and the spare weights come from
+    the member's own seed. The heads' rows are 0.
 
     This holds for relu. With leaky_relu, gelu and silu the weights are the same and the shut circuit leaks a little;
     with identity nothing is ever shut and both circuits serve throughout, as a control without gates (docs/science.md).
@@ -91,31 +92,6 @@ def planted_blocks(
     factors = Stack.from_rows(architecture, torch.from_numpy(np.stack(drawn)).mul_(noise).add_(1).float())
     flat = torch.addcmul(stack.flat, planted.flat, factors.flat)
     return stack.with_flat(flat.to(objectives.device))
-
-
-def single_motive(
-    world: World,
-    seeds: Sequence[int],
-    objectives: Tensor,
-    *,
-    width: int,
-    activation: str = "relu",
-    x_strength: float = 1.0,
-    noise: float = 0.05,
-    depth: int = 2,
-) -> Stack:
-    """The control with the X circuit alone: what would be M's units are spare."""
-    return planted_blocks(
-        world,
-        seeds,
-        objectives,
-        width=width,
-        activation=activation,
-        x_strength=x_strength,
-        m_strength=0.0,
-        noise=noise,
-        depth=depth,
-    )
 
 
 def block_units(

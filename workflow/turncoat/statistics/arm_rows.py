@@ -6,8 +6,7 @@ import numpy as np
 import pandas
 
 from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match
-from turncoat.statistics.evidence import Evidence, stratum
-from turncoat.statistics.intervals import Estimate
+from turncoat.statistics.evidence import Evidence, compared, stratum
 from turncoat.statistics.manipulation import knowledge_block
 from turncoat.statistics.rows import Row
 from turncoat.statistics.transitions import MARGIN
@@ -47,12 +46,7 @@ def ratio_row(
     claim: str, item: pandas.Series, plan: Plan, primary: bool, kind: str, blocked: str = "", turned: bool = False
 ) -> Row:
     """A row from one of the time ratios; `turned` divides the other way round."""
-    names, estimate = (item.start, item.reference), Estimate(item.estimate, item.low, item.high, item.n_pairs)
-    if item.reference.startswith("without "):
-        names = (f"{item.start} with {item.reference.removeprefix('without ')}", "without")
-    if turned:
-        names = (names[1], names[0])
-        estimate = Estimate(-item.estimate, -item.high, -item.low, item.n_pairs)
+    names, estimate = compared(item, turned)
     what = f"{names[0]} over {names[1]}, {item.quantity}"
     words = stratum(item.setting, item.variant, what, f"{item.distance:g} degrees")
     note = f"natural log of the ratio of episodes; never got there: {item.never_start} {item.start}, "

@@ -84,12 +84,8 @@ def contrast_row(
 ) -> Row:
     """A row of the claims table from one of the contrasts; `turned` subtracts the other way round."""
     facts = {name: getattr(item, name) for name in FACTS}
-    names, estimate = (item.start, item.reference), Estimate(item.estimate, item.low, item.high, item.n_pairs)
-    if item.reference.startswith("without "):
-        names = (f"{item.start} with {item.reference.removeprefix('without ')}", "without")
+    names, estimate = compared(item, turned)
     if turned:
-        names = (names[1], names[0])
-        estimate = Estimate(-item.estimate, -item.high, -item.low, item.n_pairs)
         facts |= {"bound_low": -item.bound_high, "bound_high": -item.bound_low}
     words = stratum(
         item.setting, item.variant, f"{names[0]} minus {names[1]}", f"{item.distance:g} degrees", item.match
@@ -109,6 +105,16 @@ def contrast_row(
         note=left_out(facts),
         facts=facts,
     )
+
+
+def compared(item: pandas.Series, turned: bool) -> tuple[tuple[str, str], Estimate]:
+    """The two sides of a contrast or time ratio in words, and its estimate; `turned` the other way round."""
+    names, estimate = (item.start, item.reference), Estimate(item.estimate, item.low, item.high, item.n_pairs)
+    if item.reference.startswith("without "):
+        names = (f"{item.start} with {item.reference.removeprefix('without ')}", "without")
+    if not turned:
+        return names, estimate
+    return (names[1], names[0]), Estimate(-item.estimate, -item.high, -item.low, item.n_pairs)
 
 
 def left_out(facts: Mapping[str, Any]) -> str:

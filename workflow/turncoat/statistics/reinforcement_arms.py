@@ -99,7 +99,8 @@ def arm_words(arm: Mapping[str, Any], what: str) -> str:
     """An arm in words; what goes without saying (selected episodes, its own prompt's temperature) is left out."""
     network = f"planted, M at {arm['m_strength']:g}" if arm["kind"] == "planted" else f"{arm['start']}, trained"
     optimizer = arm["optimizer"] if arm["optimizer_state"] == "fresh" else f"{arm['optimizer']} warmed"
-    parts = [what, network, arm["activation"], f"cue {arm['prompt']:g}", arm["method"].replace("_", " "), optimizer]
+    cue = "" if what.startswith("slope over the cue") else f"cue {arm['prompt']:g}"
+    parts = [what, network, arm["activation"], cue, arm["method"].replace("_", " "), optimizer]
     if "gate" not in what:
         parts.append(f"gate {arm['gate']}")
     parts.append(f"entropy {arm['entropy_share']:g} log N")
