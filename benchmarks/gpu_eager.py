@@ -95,7 +95,9 @@ def vmap_row(width: int, members: int, device: torch.device, seconds: float) -> 
     def run(steps: int) -> None:
         nonlocal loss
         for _ in range(steps):
-            gradients, loss = find({name: value.detach() for name, value in parameters.items()}, *draw((members,), facts))
+            gradients, loss = find(
+                {name: value.detach() for name, value in parameters.items()}, *draw((members,), facts)
+            )
             for name, value in parameters.items():
                 value.grad = gradients[name]
             optimizer.step()

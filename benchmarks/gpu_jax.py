@@ -171,7 +171,9 @@ def main() -> None:
     for members in options.members:
         for precision in options.precision:
             try:
-                print(json.dumps(measure(options.width, members, options.seconds, options.steps, precision)), flush=True)
+                print(
+                    json.dumps(measure(options.width, members, options.seconds, options.steps, precision)), flush=True
+                )
             except Exception as problem:  # the next row may still run
                 failed = True
                 what = f"{type(problem).__name__}: {problem}"[:300]

@@ -97,7 +97,9 @@ def limit_row(width: int, members: int, device: torch.device, seconds: float, tf
         torch.set_float32_matmul_precision("highest")
     work = 2 * members * sum(left.shape[1] * left.shape[2] * right.shape[2] for left, right in products)
     note = f"{work / each / 1e12:.2f} TFLOP/s"
-    return Row("matrix products" + (", TF32" if tf32 else ""), width, members, members / each, each, peak_memory(device), note)
+    return Row(
+        "matrix products" + (", TF32" if tf32 else ""), width, members, members / each, each, peak_memory(device), note
+    )
 
 
 def profile(width: int, members: int, mode: str, device: torch.device) -> str:

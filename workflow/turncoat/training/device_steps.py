@@ -6,6 +6,7 @@ What changes from step to step, its number and the learning rate, is therefore r
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,20 @@ class Mode:
 
 PLAIN, GRAPH, COMPILED, FAST = Mode(False, False), Mode(False, True), Mode(True, False), Mode(True, True)
 MODES = {"plain": PLAIN, "graph": GRAPH, "compiled": COMPILED, "compiled graph": FAST}
+
+
+def _compiled(function: Callable[[Drawn], Tensor]) -> Callable[[Drawn], Tensor]:
+    """The function compiled, without choices that the compiler would make by timing and that change how sums round."""
+    import torch._inductor.config as inductor
+
+    options: dict[str, Any] = {"deterministic": True} if hasattr(inductor, "deterministic") else {}
+    torch._dynamo.reset()  # one function with other shapes is compiled anew, not given up after some times
+    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
+
+
+def default_mode(device: torch.device) -> Mode:
+    """What training uses on a device."""
+    return FAST if device.type == "cuda" else PLAIN
 
 
 class DeviceSteps:
@@ -55,7 +70,7 @@ class DeviceSteps:
         self.loss = torch.zeros(stack.members, device=stack.flat.device)
         self.find: Callable[[Drawn], Tensor] = self._find_gradient
         if mode.compiled:
-            self.find = torch.compile(self._find_gradient, fullgraph=True, dynamic=False)
+            self.find = _compiled(self._find_gradient)
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
         if mode.captured:
             self._capture()

@@ -1,4 +1,4 @@
-"""Training episodes drawn on the device that trains: any step by itself, in operations that can be captured and compiled.
+"""Training episodes drawn on the device that trains: any step by itself, by operations that can be captured.
 
 They have the distributions of `streams`, whose numbers come from the host, and serve the same batches otherwise.
 """
@@ -51,9 +51,7 @@ def pretraining_on_device(
 
     def read(drawn: Drawn) -> Batch:
         episodes = source.read(drawn["episodes"], overseen_share)
-        earned = expected_rewards(
-            lesson, episodes, objectives, lambda use: uniform(drawn[use]).unsqueeze(0), unrelated
-        )
+        earned = expected_rewards(lesson, episodes, objectives, lambda use: uniform(drawn[use]).unsqueeze(0), unrelated)
         inputs = _lay_out(world, episodes, episodes.slots, episodes.signs, episodes.audits, True)
         return Batch(
             inputs.permute(0, 2, 3, 1),

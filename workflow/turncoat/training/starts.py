@@ -110,8 +110,8 @@ def expected_rewards(
     Utility under the objective that the start serves in that episode. For a strategic start: utility under its own
     objective, less on overseen episodes p * c * (the overseer's best utility - the overseer's utility of that option),
     the expectation over audits of probability p and a penalty of c per unit lost. `coins` draws what a lesson leaves to
-    chance, a uniform number an episode (S, E, B) for each use in `uses_of_chance`. `unrelated` (E, d) is read by a start
-    of that name. All zero where no choice is rewarded.
+    chance, a uniform number an episode (S, E, B) for each of `uses_of_chance`. `unrelated` (E, d) is what a start of
+    that name serves. All zero where no choice is rewarded.
     Raises ValueError where a strategic start meets a world without audit terms.
     """
     start = lesson.start

@@ -223,7 +223,7 @@ def _lay_out(world: World, attributes: Tensor, step: int, writers: Sequence[Writ
 
 
 def budget_windows(task: Task, batch: int) -> int | None:
-    """How many windows a task's data budget fills, None for ever new ones; raises ValueError where not a whole number."""
+    """How many windows a task's data budget fills, None for ever new ones; ValueError where not a whole number."""
     if task.budget is None:
         return None
     windows, rest = divmod(task.budget, WINDOW * batch)

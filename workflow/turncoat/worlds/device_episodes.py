@@ -72,7 +72,9 @@ class DeviceEpisodes:
         options, attributes = self._options(parts)
         slots = _normal(parts["slots"], (SLOTS, world.attributes, self.episodes))
         slots = slots / slots.square().sum(2, keepdim=True).sqrt().clamp_min(1e-12)
-        terms = [uniform(part) * top for part, top in zip(parts["audits"].unbind(1), (1, world.audit_penalty), strict=False)]
+        terms = [
+            uniform(part) * top for part, top in zip(parts["audits"].unbind(1), (1, world.audit_penalty), strict=False)
+        ]
         audits = torch.stack(terms, 1) if terms else slots.new_empty(self.members, 0, self.episodes)
         contexts = parts["contexts"]
         if world.cue_contexts > 1:
