@@ -110,12 +110,24 @@ class DeviceSteps:
                 self._step()
         torch.cuda.current_stream().wait_stream(aside)
         torch.cuda.synchronize()
+        torch.cuda.empty_cache()  # a graph has memory of its own, which the warming's must make room for
+        pool = None
         for size in (1, WINDOW):
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                for _ in range(size):
-                    self._step()
-            self.graphs[size] = graph
+            self.graphs[size] = graph = torch.cuda.CUDAGraph()
+            shortage: torch.OutOfMemoryError | None = None
+            try:
+                with torch.cuda.graph(graph, pool=pool):
+                    try:
+                        for _ in range(size):
+                            self._step()
+                    except torch.OutOfMemoryError as problem:
+                        shortage = problem
+            except RuntimeError:  # how a capture ends that was broken off
+                if shortage is None:
+                    raise
+            if shortage is not None:
+                raise shortage
+            pool = graph.pool()
         for value, before in zip(changed, kept, strict=True):
             value.copy_(before)
         torch.cuda.synchronize()

@@ -1,8 +1,8 @@
 """Philox4x32-10 as one Triton kernel: PyTorch's own operations would write some 200 tensors of 64 bits a number."""
 
 import torch
-import triton  # type: ignore[import-not-found]
-import triton.language as tl  # type: ignore[import-not-found]
+import triton
+import triton.language as tl
 from torch import Tensor
 
 BLOCK = 256
