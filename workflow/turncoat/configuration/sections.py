@@ -243,7 +243,8 @@ class Pretraining(Section):
     draws: Draws = setting(
         "host",
         "who draws the training episodes: host, numpy's generators; or device, a counter-based generator on the device"
-        " that trains (other episodes, of the same distribution), without which a GPU waits; not with a dodge that changes single steps",
+        " that trains, without which a GPU waits (other episodes, of the same distribution); not with"
+        " a dodge",
     )
     heads: Heads = setting(Heads, "loss weights of the auxiliary heads")
 
@@ -310,7 +311,8 @@ class Finetuning(Section):
     draws: Draws = setting(
         "host",
         "who draws the training episodes: host, numpy's generators; or device, a counter-based generator on the device"
-        " that trains (other episodes, of the same distribution), without which a GPU waits; not with such a dodge, gate control or warming",
+        " that trains, without which a GPU waits (other episodes, of the same distribution); not with"
+        " a dodge, gate control or warming",
     )
     snapshots: int = setting(
         9,
