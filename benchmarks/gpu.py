@@ -3,8 +3,8 @@
 PYTHONPATH=workflow python -m benchmarks.gpu --out FOLDER [--quick] [--device cpu] [--only PART ...]
 
 Needs torch and numpy; JAX's rows need jax. Prints each row as it comes, and writes gpu.json, gpu.csv and gpu.md. A row
-that fails says why in the table; the others still run, and the command then ends with status 1. Rows of one shape are
-measured side by side, turncoat's before and after the others'; each fills a few seconds after a warm-up.
+that fails says why in the table; the others still run, and the command then ends with status 1. turncoat's rows
+of the middle size are measured before and after the others; each row fills a few seconds after a warm-up.
 """
 
 import argparse
@@ -27,10 +27,12 @@ import torch
 from benchmarks.gpu_eager import eager_row, vmap_row
 from benchmarks.gpu_turncoat import limit_row, make_stack, make_steps, make_stream, profile, turncoat_row
 from benchmarks.gpu_workload import DEPTH, OUTPUTS, Row
+from turncoat.training.device_steps import MODES
 from turncoat.training.devices import settle_process
 
 PARTS = ("limit", "turncoat", "modes", "eager", "vmap", "jax", "check", "wide", "profile")
 CHECKED_STEPS = 20
+LONGEST_JAX = 110.0  # seconds of all its rows of one width
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -121,39 +123,34 @@ def main() -> None:
         table.rows += check_against_jax(options.out, device)
     if "eager" in only:
         table.guard("eager, one at a time", width, 1, lambda: eager_row(width, device, seconds))
-    if "modes" in only:
-        for other in ("plain", "graph", "compiled") if cuda else ():
-            table.guard(
-                f"turncoat, {other}", width, middle, lambda o=other: turncoat_row(width, middle, o, device, seconds)
-            )
+
+    def ours(members: int, other: str = mode, tf32: bool = False, said: str = "") -> None:
+        name = f"turncoat, {other}" + (", TF32" if tf32 else "") + said
+        table.guard(name, width, members, lambda: turncoat_row(width, members, other, device, seconds, tf32))
+
     if "turncoat" in only:
-        for members in sizes:
-            table.guard(
-                f"turncoat, {mode}", width, members, lambda m=members: turncoat_row(width, m, mode, device, seconds)
-            )
-        table.guard(
-            f"turncoat, {mode}, TF32", width, middle, lambda: turncoat_row(width, middle, mode, device, seconds, True)
-        )
+        ours(middle)
+    if "modes" in only and cuda:
+        for other in MODES:
+            if other != mode:
+                ours(middle, other)
     if "limit" in only:
         for members in sizes:
             table.guard("matrix products", width, members, lambda m=members: limit_row(width, m, device, seconds / 4))
         table.guard("matrix products, TF32", width, middle, lambda: limit_row(width, middle, device, seconds / 4, True))
+    if "profile" in only:
+        for other in {mode, "graph"} if cuda else {mode}:
+            profiled(table, width, middle, other, device, options.out)
+    if "jax" in only:
+        jax_sizes = sizes if quick else [middle, *(m for m in (4096, 1024, 65536, 64, 1) if m in sizes and m != middle)]
+        run_jax(table, width, jax_sizes, seconds, quick, device)
+    if "turncoat" in only:
+        for members in sizes:
+            ours(members, said=", again" if members == middle else "")
+        ours(middle, tf32=True)
     if "vmap" in only:
         for members in {middle, min(1024, middle)}:
             table.guard("torch.func.vmap", width, members, lambda m=members: vmap_row(width, m, device, seconds))
-    if "profile" in only:
-        try:
-            text = profile(width, middle, mode, device)
-        except Exception as problem:  # as in Table.guard
-            text = f"FAILED: {type(problem).__name__}: {problem}"
-            table.add({"name": "profile", "width": width, "members": middle, "failed": text[:500]})
-        print(text, flush=True)
-        (options.out / "profile.txt").write_text(text)
-    if "jax" in only:
-        run_jax(table, width, sizes if quick else [m for m in sizes if m != 256 and m != 16], seconds, quick, device)
-        table.guard(
-            f"turncoat, {mode}, again", width, middle, lambda: turncoat_row(width, middle, mode, device, seconds)
-        )
     if "wide" in only:
         wide = 16 if width == 8 else 256
         for members in sizes if quick else [m for m in (4096, 256) if m <= max(sizes)]:
@@ -166,6 +163,17 @@ def main() -> None:
         if "jax" in only:
             run_jax(table, wide, sizes[:1] if quick else [4096], seconds, quick, device)
     sys.exit(report(table, facts, options.out, options.study_steps))
+
+
+def profiled(table: Table, width: int, members: int, mode: str, device: torch.device, out: Path) -> None:
+    """Print and keep the profile of a mode."""
+    try:
+        text = profile(width, members, mode, device)
+    except Exception as problem:  # as in Table.guard
+        text = f"FAILED: {type(problem).__name__}: {problem}"[:500]
+        table.add({"name": f"profile, {mode}", "width": width, "members": members, "failed": text})
+    print(f"profile, {mode}, {members} members", text, sep="\n", flush=True)
+    (out / f"profile-{mode.replace(' ', '-')}.txt").write_text(text)
 
 
 def about(device: torch.device) -> dict[str, Any]:
@@ -186,7 +194,7 @@ def about(device: torch.device) -> dict[str, Any]:
 def run_jax(table: Table, width: int, sizes: Sequence[int], seconds: float, quick: bool, device: torch.device) -> None:
     """JAX's rows, each line as it comes; all of the GPU's memory is its own meanwhile."""
     gc.collect()
-    left = table.until - time.monotonic()
+    left = min(LONGEST_JAX, table.until - time.monotonic())
     if device.type == "cuda":
         torch.cuda.empty_cache()
     command = [sys.executable, "-m", "benchmarks.gpu_jax", "--width", str(width), "--seconds", str(seconds)]

@@ -88,7 +88,7 @@ def test_modes_take_the_steps_of_the_plain_one(mode: str) -> None:
         assert torch.equal(found.stack.flat, plain.stack.flat)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["graph", "compiled graph"])
 def test_two_trainings_are_equal_to_the_bit(mode: str) -> None:
     assert torch.equal(trained(range(40), mode, 50), trained(range(40), mode, 50))
 
@@ -115,8 +115,8 @@ def test_two_processes_are_equal_to_the_bit() -> None:
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("mode", ["plain", "graph", "compiled graph"])
-@pytest.mark.parametrize("sizes", [(1, 95), (32, 64), (48, 48)])
+@pytest.mark.parametrize("mode", ["graph", "compiled graph"])
+@pytest.mark.parametrize("sizes", [(1, 95), (32, 64)])
 def test_a_member_does_not_depend_on_its_chunk(mode: str, sizes: tuple[int, int]) -> None:
     whole = trained(range(96), mode, 50)
     parts = torch.cat([trained(range(sizes[0]), mode, 50), trained(range(sizes[0], 96), mode, 50)])

@@ -57,7 +57,7 @@ def test_another_seed_purpose_window_or_step_draws_others() -> None:
     arguments = [(1, "a", 2, 3), (4, "a", 2, 3), (1, "b", 2, 3), (1, "a", 3, 3), (1, "a", 2, 4)]
     found = [philox.words(number(s).view(1), p, number(w), number(t), 8).flatten().tolist() for s, p, w, t in arguments]
     assert len(set(map(tuple, found))) == len(arguments)
-    assert len(set([word for words in found for word in words])) > 38  # nor do they share numbers, shifted
+    assert len({word for words in found for word in words}) > 38  # nor do they share numbers, shifted
 
 
 def test_numbers_have_their_distributions() -> None:
