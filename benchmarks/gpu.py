@@ -65,7 +65,7 @@ class Table:
             torch.cuda.reset_peak_memory_stats()
         began = time.monotonic()
         try:
-            row = asdict(make())
+            row = asdict(make()) | {"name": name}
             row["note"] += f"; {time.monotonic() - began:.0f} s in all"
         except Exception as problem:  # told in the table and by the exit status
             row = {"name": name, "width": width, "members": members}
@@ -249,7 +249,7 @@ def check_against_jax(out: Path, device: torch.device) -> list[dict[str, Any]]:
     np.savez(out / "batches.npz", **given)
     command = [sys.executable, "-m", "benchmarks.gpu_jax", "--check", str(out.resolve())]
     row: dict[str, Any] = {"name": "same batches, JAX against turncoat", "width": width, "members": members}
-    failure = jax_process(command, device, 60, lambda _: None)
+    failure = jax_process(command, device, 120, lambda _: None)
     if failure:
         row["failed"] = failure
     else:
