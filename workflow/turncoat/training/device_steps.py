@@ -1,7 +1,8 @@
 """Training steps that never leave the device: drawn, laid out, trained on and counted there.
 
-On a GPU the kernels of many steps are captured once as a CUDA graph and replayed, and what can be fused is compiled.
-What changes from step to step, its number and the learning rate, is therefore read from tensors.
+On a GPU the kernels of many steps are captured once as a CUDA graph and replayed, and what can be fused is compiled;
+the hidden layers of relu networks have kernels of their own. What changes from step to step, its number and the
+learning rate, is therefore read from tensors.
 """
 
 from collections.abc import Callable
@@ -11,39 +12,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from turncoat.organisms.mlp import Stack, backward, forward
+from turncoat.organisms.mlp import Architecture, Stack, backward, forward
 from turncoat.training.device_streams import DeviceStream, Drawn
 from turncoat.training.losses import loss_and_gradient
 from turncoat.training.optimizers import Optimizer
-from turncoat.training.streams import WINDOW
+from turncoat.training.streams import WINDOW, Batch
 
+JUDGED = ("attributes", "signs", "targets", "rewards", "draws", "values")  # what the loss reads of a batch
 WARMING = 3  # runs before a capture, in which libraries set up what they keep
 
 
 @dataclass(frozen=True)
 class Mode:
-    """Which means are used; `compiled` needs a compiler of PyTorch's, `captured` a GPU."""
+    """Which means are used; `compiled` needs a compiler of PyTorch's, `captured` a GPU. `kernels` names the precision
+    of products in the kernels of relu networks (`relu_kernels.PRECISIONS`); where it is empty, PyTorch's are used."""
 
     compiled: bool
     captured: bool
+    kernels: str = ""
 
 
 PLAIN, GRAPH, COMPILED, FAST = Mode(False, False), Mode(False, True), Mode(True, False), Mode(True, True)
-MODES = {"plain": PLAIN, "graph": GRAPH, "compiled": COMPILED, "compiled graph": FAST}
+KERNELS = Mode(True, True, "tf32x3")
+MODES = {
+    "plain": PLAIN,
+    "graph": GRAPH,
+    "compiled": COMPILED,
+    "compiled graph": FAST,
+    "kernels": KERNELS,
+    "kernels, float32": Mode(True, True, "ieee"),
+    "kernels, TF32": Mode(True, True, "tf32"),
+}
 
 
-def _compiled(function: Callable[[Drawn], Tensor]) -> Callable[[Drawn], Tensor]:
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function compiled, without choices that the compiler would make by timing and that change how sums round."""
     import torch._inductor.config as inductor
 
     options: dict[str, Any] = {"deterministic": True} if hasattr(inductor, "deterministic") else {}
-    torch._dynamo.reset()  # one function with other shapes is compiled anew, not given up after some times
     return torch.compile(function, fullgraph=True, dynamic=False, options=options)
 
 
-def default_mode(device: torch.device) -> Mode:
-    """What training uses on a device."""
-    return FAST if device.type == "cuda" else PLAIN
+def default_mode(device: torch.device, architecture: Architecture) -> Mode:
+    """What training uses on a device for networks of this shape."""
+    if device.type != "cuda":
+        return PLAIN
+    from turncoat.organisms import relu_kernels  # needs Triton, which not every machine has
+
+    return KERNELS if relu_kernels.fits(architecture) else FAST
 
 
 class DeviceSteps:
@@ -68,9 +84,11 @@ class DeviceSteps:
         self.gradient = stack.with_flat(torch.zeros_like(stack.flat))
         self.number = torch.zeros((), dtype=torch.int64, device=stack.flat.device)
         self.loss = torch.zeros(stack.members, device=stack.flat.device)
-        self.find: Callable[[Drawn], Tensor] = self._find_gradient
         if mode.compiled:
-            self.find = _compiled(self._find_gradient)
+            torch._dynamo.reset()  # one function with other shapes is compiled anew, not given up after some times
+        make: Callable[..., Any] = _compiled if mode.compiled else lambda function: function
+        self.find: Callable[[Drawn], Tensor]
+        self.find = self._kernels_find(mode.kernels, make) if mode.kernels else make(self._find_gradient)
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
         if mode.captured:
             self._capture()
@@ -91,6 +109,39 @@ class DeviceSteps:
         loss, output_gradient = loss_and_gradient(trace.output, batch, self.heads, self.entropy_bonus)
         backward(self.stack, trace, output_gradient, self.gradient)
         return loss
+
+    def _kernels_find(self, precision: str, make: Callable[[Any], Any]) -> Callable[[Drawn], Tensor]:
+        """`_find_gradient` by the kernels; what `make` compiles lies before them and between them."""
+        from turncoat.organisms import relu_kernels
+
+        if not relu_kernels.fits(self.stack.architecture):
+            raise ValueError(
+                f"architecture is {self.stack.architecture}; allowed with kernels: activation 'relu', width and inputs "
+                f"up to {relu_kernels.LARGEST}"
+            )
+
+        def read(drawn: Drawn) -> tuple[Tensor, dict[str, Tensor]]:
+            batch = self.stream.read(drawn)
+            parts = {name: getattr(batch, name) for name in JUDGED}
+            inputs = batch.inputs.permute(0, 3, 1, 2).flatten(2).contiguous()
+            return inputs, {name: value for name, value in parts.items() if value is not None}
+
+        def judge(output: Tensor, inputs: Tensor, parts: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            batch = Batch(inputs=inputs, **parts)
+            loss, output_gradient = loss_and_gradient(output, batch, self.heads, self.entropy_bonus)
+            return loss, output_gradient.contiguous()
+
+        read_off, judged = make(read), make(judge)
+
+        def find(drawn: Drawn) -> Tensor:
+            inputs, parts = read_off(drawn)
+            rows = inputs.mT
+            hidden, output = relu_kernels.forward(self.stack, rows, self.columns, precision)
+            loss, output_gradient = judged(output, inputs, parts)
+            relu_kernels.backward(self.stack, rows, hidden, output_gradient, self.gradient, precision)
+            return loss
+
+        return find
 
     def _step(self) -> None:
         self.loss.copy_(self.find(self.stream.draw(self.number)))
