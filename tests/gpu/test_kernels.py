@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from common import CUDA
+from common import CPU, CUDA
 
 from turncoat.organisms.mlp import Architecture, Stack, Trace, backward, forward
+from turncoat.training.device_steps import FAST, KERNELS, PLAIN, Mode, default_mode
 
 SHAPES = [(256, 60, 64, 2, 7, 4), (37, 60, 48, 3, 2, 1), (6, 5, 8, 1, 3, 4)]
 CASES = [(SHAPES[0], "tf32x3"), (SHAPES[0], "ieee"), (SHAPES[0], "tf32"), (SHAPES[1], "tf32x3"), (SHAPES[2], "tf32x3")]
@@ -72,3 +73,13 @@ def test_what_is_no_number_stays_so() -> None:
     relu_kernels.backward(stack, shown, hidden, at_output, gradient)
     assert output.isfinite().all((1, 2)).tolist() == [True, False, True]
     assert gradient.rows().isfinite().all(1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "width", "activation", "mode"),
+    [(60, 64, "relu", KERNELS), (60, 65, "relu", FAST), (65, 64, "relu", FAST), (60, 64, "gelu", FAST)],
+)
+def test_shape_and_activation_say_what_trains(inputs: int, width: int, activation: str, mode: Mode) -> None:
+    architecture = Architecture(inputs, width, 2, activation, 4)
+    assert default_mode(CUDA, architecture) == mode
+    assert default_mode(CPU, architecture) == PLAIN
