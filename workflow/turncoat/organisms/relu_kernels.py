@@ -38,7 +38,7 @@ class Tilings:
 
     forward: Tiling = Tiling(128, 8, 1)
     first: Tiling = Tiling(64, 4, 1)
-    above: Tiling = Tiling(32, 4, 1)
+    above: Tiling = Tiling(32, 4, 2)
 
 
 USUAL = Tilings()
