@@ -19,6 +19,7 @@ from turncoat.training.optimizers import Optimizer
 from turncoat.training.streams import WINDOW, Batch
 
 JUDGED = ("attributes", "signs", "targets", "rewards", "draws", "values")  # what the loss reads of a batch
+GRAPH_SHARE = 3.0  # of the memory that a step took while warming: what the graphs' own must find free
 WARMING = 3  # runs before a capture, in which libraries set up what they keep
 
 
@@ -150,9 +151,15 @@ class DeviceSteps:
         self.number.add_(1)
 
     def _capture(self) -> None:
-        """Capture one step and a window of them; what running them to warm up changed is put back."""
+        """Capture one step and a window of them; what running them to warm up changed is put back.
+
+        Raises torch.OutOfMemoryError where a step, or what its graphs may need, does not fit; RuntimeError where a
+        capture fails nevertheless.
+        """
         changed = [self.stack.flat, self.number, self.loss, *self.optimizer.state.values()]
         kept = [value.clone() for value in changed]
+        held = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -161,23 +168,24 @@ class DeviceSteps:
                 self._step()
         torch.cuda.current_stream().wait_stream(aside)
         torch.cuda.synchronize()
+        needed = torch.cuda.max_memory_allocated() - held
         torch.cuda.empty_cache()  # a graph has memory of its own, which the warming's must make room for
+        # A capture that runs out of memory cannot be undone, so that is found out before.
+        torch.empty(int(GRAPH_SHARE * needed), dtype=torch.uint8, device=self.stack.flat.device)
+        torch.cuda.empty_cache()
         pool = None
         for size in (1, WINDOW):
             self.graphs[size] = graph = torch.cuda.CUDAGraph()
-            shortage: torch.OutOfMemoryError | None = None
             try:
                 with torch.cuda.graph(graph, pool=pool):
-                    try:
-                        for _ in range(size):
-                            self._step()
-                    except torch.OutOfMemoryError as problem:
-                        shortage = problem
-            except RuntimeError:  # how a capture ends that was broken off
-                if shortage is None:
-                    raise
-            if shortage is not None:
-                raise shortage
+                    for _ in range(size):
+                        self._step()
+            except (torch.OutOfMemoryError, RuntimeError) as problem:
+                raise RuntimeError(
+                    f"capturing {size} steps of {self.stack.members} members as a CUDA graph failed, and cannot be "
+                    f"undone in this process ({problem}). Nothing was written. Where memory ran out, smaller blocks "
+                    "(seeds.block) need less."
+                ) from problem
             pool = graph.pool()
         for value, before in zip(changed, kept, strict=True):
             value.copy_(before)
