@@ -70,7 +70,9 @@ def pretrain_block(
         intervention = make_intervention()
         stack = initialise(architecture, seeds, world.input_power, device)
         before = fingerprints(stack)
-        stream = pretraining_stream(world, lesson, seeds, objectives, batch, overseen_share, intervention.episodes)
+        valued = recipe.heads.get("objective", 0.0) > 0
+        change = intervention.episodes
+        stream = pretraining_stream(world, lesson, seeds, objectives, batch, overseen_share, change, valued)
         held_out = draw_episodes(world, seeds, "matching", 0, 1, MATCHING_EPISODES, device, overseen_share)
         best = best_option(rewards(lesson.without_noise(), held_out, objectives, seeds, "matching", 0))[0]
         measure = _measure(build_inputs(world, held_out, pretrained_contexts=True)[0], best)
