@@ -106,7 +106,11 @@ class Vmap:
         self.workload = workload
         self.draw = drawer(workload)
         weight = workload.heads.get("world", 0.0)
-        self.gradient = torch.func.vmap(torch.func.grad(lambda *arguments: loss(*arguments, weight)))
+
+        def of_one(parameters: Parameters, inputs: Tensor, attributes: Tensor, targets: Tensor) -> Tensor:
+            return loss(parameters, inputs, attributes, targets, weight)
+
+        self.gradient = torch.func.vmap(torch.func.grad(of_one))
         self._start()
 
     def _start(self) -> None:
