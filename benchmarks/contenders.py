@@ -44,8 +44,6 @@ class Turncoat:
         for stack, stream in self.chunks:
             train(stack, self._later(stream), self.workload.recipe(steps), _nothing)
         self.window += math.ceil(steps / WINDOW)
-        if self.workload.device.type == "cuda":
-            torch.cuda.synchronize()
 
     def _later(self, stream: Stream) -> Stream:
         """The stream from the window on at which training stopped."""
@@ -85,8 +83,6 @@ class Eager:
         with torch.enable_grad():
             for _ in range(steps):
                 self._step(*(part[0] for part in self.draw(1)))
-        if self.workload.device.type == "cuda":
-            torch.cuda.synchronize()
 
     def follow(self, batches: Sequence[Batch]) -> Parameters:
         found: list[Parameters] = []
@@ -126,8 +122,6 @@ class Vmap:
     def run(self, steps: int) -> None:
         for _ in range(steps):
             self._step(*self.draw(self.workload.members))
-        if self.workload.device.type == "cuda":
-            torch.cuda.synchronize()
 
     def follow(self, batches: Sequence[Batch]) -> Parameters:
         self._start()

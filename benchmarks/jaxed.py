@@ -27,8 +27,7 @@ class Jax:
 
     def __init__(self, workload: Workload, keys: str = KEYS) -> None:
         self.workload = workload
-        kind = "gpu" if workload.device.type == "cuda" else "cpu"
-        self.device = jax.devices(kind)[0]
+        self.device = jax.devices("cpu")[0]
         given = {name: value.cpu().numpy() for name, value in parameters_of(workload, workload.stack()).items()}
         given["objective"] = workload.own_objective().cpu().numpy()
         placed = jax.device_put(given, self.device)

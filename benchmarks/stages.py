@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.timing import clock, measure
+from benchmarks.timing import measure
 from turncoat.classification.measure import Evaluation
 from turncoat.configuration import settings
 from turncoat.configuration.loading import load_config
@@ -49,7 +49,7 @@ def benchmark_stages(quick: bool) -> list[Row]:
         plan = expand(load_config(config))
         counts["aggregate"] = plan.totals.models
         runs["aggregate"] = lambda _: aggregate(config, Path(folder), "0" * 12)
-        timings = measure(runs, dict.fromkeys(runs, 1), 1 if quick else ROUNDS, clock(on_gpu=False))
+        timings = measure(runs, dict.fromkeys(runs, 1), 1 if quick else ROUNDS)
     things = {"classification": "models x snapshots", "gating probe": "models, both snapshots", "aggregate": "models"}
     rows = []
     for name, timing in timings.items():

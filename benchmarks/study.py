@@ -82,7 +82,7 @@ def episodes_share(study: Path) -> float:
     """Share of a training step's time that drawing and laying out its episodes takes here, on the study's network."""
     import torch
 
-    from benchmarks.timing import clock, measure
+    from benchmarks.timing import measure
     from turncoat.organisms.mlp import Architecture, initialise
     from turncoat.training.devices import CPU_CHUNK, settle_process
     from turncoat.training.loop import Recipe, train
@@ -112,7 +112,7 @@ def episodes_share(study: Path) -> float:
         train(stack, stream, recipe, lambda _: (unknown, unknown))
 
     steps = 2 * WINDOW
-    timings = measure({"draw": draw, "all": step}, {"draw": steps, "all": steps}, 5, clock(on_gpu=False))
+    timings = measure({"draw": draw, "all": step}, {"draw": steps, "all": steps}, 5)
     return timings["draw"].median / timings["all"].median
 
 
@@ -158,9 +158,7 @@ def main() -> None:
         by_stage, by_cause = report(options.study, episodes_share(options.study))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"{options.study} cannot be read: {error}")
-    import torch
-
-    about = where_and_when(torch.device("cpu"))
+    about = where_and_when()
     write(options.output, "study-stages", by_stage, about)
     write(options.output, "study-causes", by_cause, about)
 

@@ -13,7 +13,7 @@ import torch
 Row = Mapping[str, Any]
 
 
-def where_and_when(device: torch.device) -> dict[str, str]:
+def where_and_when() -> dict[str, str]:
     """Date, machine and versions of a run."""
     found = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -23,8 +23,6 @@ def where_and_when(device: torch.device) -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": numpy.__version__,
     }
-    if device.type == "cuda":
-        found["device"] = torch.cuda.get_device_name(device)
     try:
         import jax
 

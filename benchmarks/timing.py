@@ -1,4 +1,7 @@
-"""Interleaved timing: every contender in turn, several rounds, so that a busy machine slows all of them alike."""
+"""Interleaved timing: every contender in turn, several rounds, so that a busy machine slows all of them alike.
+
+By default in CPU seconds of this process, which others on the machine touch least.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -28,13 +31,8 @@ class Timing:
         return float(low), float(high)
 
 
-def clock(on_gpu: bool) -> Callable[[], float]:
-    """CPU seconds of this process, which others on the machine hardly touch; on a GPU, seconds that pass."""
-    return time.perf_counter if on_gpu else time.process_time
-
-
 def measure(
-    runs: Mapping[str, Run], steps: Mapping[str, int], rounds: int, now: Callable[[], float]
+    runs: Mapping[str, Run], steps: Mapping[str, int], rounds: int, now: Callable[[], float] = time.process_time
 ) -> dict[str, Timing]:
     """Time each run of its number of steps, once a round, in turn. One untimed run of each goes first."""
     for name, run in runs.items():

@@ -147,8 +147,6 @@ def insert(page: str, text: str) -> str:
 
 def main() -> None:
     """Print the figure and what it rests on; with --write, put it into a page."""
-    import torch
-
     from benchmarks.table import where_and_when, write
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdict", description=__doc__.splitlines()[0])
@@ -158,7 +156,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         verdict = time_to_verdict(options.study)
-        about: Mapping[str, str] = where_and_when(torch.device("cpu"))
+        about: Mapping[str, str] = where_and_when()
         contrasts, spent = rows_of(verdict)
         write(options.output, "verdict-contrasts", contrasts, about)
         write(options.output, "verdict-costs", spent, about)
