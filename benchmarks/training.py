@@ -39,7 +39,7 @@ class Sizes:
 
 
 FULL = Sizes((64, 256), (1, 4, 16, 64, 256), 0.4, 3, 5, STEPS)
-QUICK = Sizes((64, 256), (1, 4, 16, 48), 0.1, 3, 5, 240)
+QUICK = Sizes((64, 256), (1, 4, 16, 48), 0.1, 3, 5, 480)
 
 
 def contenders(jax: bool) -> dict[str, type[Contender] | type[Products]]:
