@@ -25,8 +25,9 @@ from turncoat.configuration.plan import Plan, expand
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.stages.common import begin, read_settings, stage_parser
 from turncoat.statistics import validation as trusted
-from turncoat.statistics.analysis import Analysis, analyse, confirmatory
+from turncoat.statistics.analysis import analyse, exploratory_because
 from turncoat.statistics.contrasts import Plan as StatisticsPlan
+from turncoat.statistics.descriptions import describe
 from turncoat.statistics.motives import ends, motive_table, planted_rows
 from turncoat.statistics.multiverse import multiverse
 from turncoat.tables import (
@@ -56,6 +57,23 @@ from turncoat.tables.collect import Collected, collect, foreign_files
 from turncoat.tables.factors import factor_table
 
 log = logging.getLogger("turncoat")
+FROZEN = {"config_sha256": "configuration", "claims_sha256": "claims or the code that judges them"}
+"""Hashes in the manifest that must be those of the first start, and what they are of."""
+DERIVED = {
+    "levels": contrasts.LEVELS,
+    "contrasts": contrasts.SCHEMA,
+    "priors": contrasts.PRIORS,
+    "persistence": contrasts.PERSISTENCE,
+    "half_lives": contrasts.HALF_LIVES,
+    "transitions": transitions.SCHEMA,
+    "ratios": transitions.RATIOS,
+    "occupancy": transitions.OCCUPANCY,
+    "dodges": dodges.SCHEMA,
+    "displacement": displacement.SCHEMA,
+    "populations": populations.SCHEMA,
+    "premise": premise.SCHEMA,
+    "claims": claims.SCHEMA,
+}
 TYPE_DRAWS = 100  # draws of a model's measurement errors behind its type probabilities
 CUTOFF_GRIDS = {
     "coherent_r2": np.linspace(0.02, 0.6, 30).round(3).tolist(),
@@ -125,7 +143,8 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     for name, frame, schema in _trust(collected, cases, trained, config):
         write(name, _columns(frame), schema)
     course = assembly.course_frame(collected, organisms, aligned)
-    unchanged = _unchanged_since_first_start(folder)
+    manifest = _manifest(folder)
+    planned = _statistics_plan(config, manifest)
     found = analyse(
         course,
         ledger,
@@ -138,10 +157,11 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
         _own_factors(config),
         config["organism"]["activation"],
         config["finetuning"]["optimizer"],
-        confirmatory(organisms.seed.tolist(), unchanged),
+        planned,
+        exploratory_because(organisms.seed.tolist(), _changed(manifest, config)),
     )
-    for name, frame, schema in _derived(found):
-        write(name, _columns(frame), schema)
+    for name, frame in describe(course, found, planned).items():
+        write(name, _columns(frame), DERIVED[name])
     at_ends, at_curves, moved = (_at_ends(columns, organisms) for columns in (aligned, judged_curves, judged_causes))
     planted_moved = planted_rows(collected.planted_causes.to_pandas(), statistics["premise_distance"])
     wanted = motive_table(at_ends, at_curves, pandas.concat([moved, planted_moved]), statistics["confidence"])
@@ -203,31 +223,18 @@ def _own_factors(config: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _statistics_plan(config: Mapping[str, Any]) -> StatisticsPlan:
+def _statistics_plan(config: Mapping[str, Any], manifest: Mapping[str, Any] | None = None) -> StatisticsPlan:
+    """How to estimate; with `statistics.planned_seeds`, every number of seeds that the study was started with before is
+    a look."""
     names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
-    return StatisticsPlan(**{name: config["statistics"][name] for name in names})
+    planned, count = config["statistics"]["planned_seeds"], config["seeds"]["count"]
+    looks = {*(manifest or {}).get("looks", []), count} if planned else ()
+    fractions = tuple(look / planned for look in sorted(looks) if look <= count)
+    return StatisticsPlan(**{name: config["statistics"][name] for name in names}, fractions=fractions)
 
 
 def _plain(columns: Mapping[str, Column], names: Sequence[str]) -> pandas.DataFrame:
     return pandas.DataFrame({name: np.asarray(columns[name]) for name in names})
-
-
-def _derived(found: Analysis) -> list[tuple[str, pandas.DataFrame, pa.Schema]]:
-    return [
-        ("levels", found.levels, contrasts.LEVELS),
-        ("contrasts", found.contrasts, contrasts.SCHEMA),
-        ("priors", found.priors, contrasts.PRIORS),
-        ("persistence", found.persistence, contrasts.PERSISTENCE),
-        ("half_lives", found.half_lives, contrasts.HALF_LIVES),
-        ("transitions", found.transitions, transitions.SCHEMA),
-        ("ratios", found.ratios, transitions.RATIOS),
-        ("occupancy", found.occupancy, transitions.OCCUPANCY),
-        ("dodges", found.dodges, dodges.SCHEMA),
-        ("displacement", found.displacement, displacement.SCHEMA),
-        ("populations", found.populations, populations.SCHEMA),
-        ("premise", found.premise, premise.SCHEMA),
-        ("claims", found.claims, claims.SCHEMA),
-    ]
 
 
 def _columns(frame: pandas.DataFrame) -> dict[str, Column]:
@@ -239,18 +246,33 @@ def _claims_in_order(frame: pandas.DataFrame) -> pa.Table:
     return pa.table({name: pa.array(ordered[name], from_pandas=True) for name in claims.SCHEMA.names})
 
 
-def _unchanged_since_first_start(folder: Path) -> bool:
-    """Whether claims and configuration are those with which the study first started, by its manifest."""
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """What the study was started with; None where it was not started by Snakemake."""
     path = folder / "manifest.json"
     if not path.is_file():
-        log.warning("%s is missing: without it no verdict can be called confirmatory", path)
-        return False
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    try:
-        same = all(manifest[key] == manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
-        return same and not manifest["edited"]
-    except KeyError as error:
-        raise TableError(f"{path}: lacks {error}; delete it and run the study again") from error
+        return None
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    lacking = [key for key in (*FROZEN, "first", "edited") if key not in manifest]
+    lacking += [f"first.{key}" for key in FROZEN if key not in manifest.get("first", FROZEN)]
+    if lacking:
+        raise TableError(f"{path}: lacks {lacking}; delete it and run the study again")
+    return manifest
+
+
+def _changed(manifest: Mapping[str, Any] | None, config: Mapping[str, Any]) -> str:
+    """What is not as it was when the study first started, by its manifest; empty where everything is."""
+    if manifest is None:
+        log.warning("there is no manifest.json: without it no verdict can be called confirmatory")
+        return "no manifest says what was declared before training"
+    edited = [words for key, words in FROZEN.items() if manifest[key] != manifest["first"][key]]
+    if not edited and manifest["edited"]:
+        edited = ["claims or configuration, and back again"]
+    if edited:
+        log.warning("verdicts are exploratory: edited since the first start: %s", " and ".join(edited))
+        return f"edited since the first start: {' and '.join(edited)}"
+    if max(manifest.get("looks", [0])) > config["seeds"]["count"]:
+        return "an earlier look had more seeds"
+    return ""
 
 
 if __name__ == "__main__":

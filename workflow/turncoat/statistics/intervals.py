@@ -22,8 +22,11 @@ class Estimate:
 NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 
 
-def wilson(successes: int, trials: int, confidence: float) -> Estimate:
-    """Wilson's score interval of a share (Wilson 1927), which stays inside [0, 1] at 0 and at n."""
+def wilson(successes: float, trials: int, confidence: float) -> Estimate:
+    """Wilson's score interval of a share (Wilson 1927), which stays inside [0, 1] at 0 and at n.
+
+    `successes` may be a sum of probabilities, which spread less than flags do: the interval is then too wide.
+    """
     if not 0 <= successes <= trials:
         raise ValueError(f"successes {successes} must lie between 0 and trials {trials}")
     if trials == 0:
