@@ -3,6 +3,8 @@
 #   make run                                  the default study, from nothing to results/default/report.html
 #   make run STUDY=workflow/studies/mine.yaml another study
 #   make smoke                                every stage on tiny models
+#   make selftest                             the statistics, on simulated studies of known truth (docs/statistics.md)
+#   make bench-aggregate                      time and memory of the aggregate stage on a large synthetic study
 #   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
 #   make test | lint | check-env | clean-env
 
@@ -16,7 +18,7 @@ MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke test cluster-test lint check-env clean-env
+.PHONY: run smoke test selftest bench-aggregate cluster-test lint check-env clean-env
 
 run: $(STAMP)
 	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
@@ -28,6 +30,12 @@ smoke: $(STAMP)
 # A file of tests to a core; plain pytest runs one after the other.
 test: $(STAMP)
 	$(PYTHON) -m pytest --numprocesses auto --dist loadfile
+
+selftest: $(STAMP)
+	$(PYTHON) -m turncoat.statistics.selftest --table docs/selftest.parquet --document docs/statistics.md
+
+bench-aggregate: $(STAMP)
+	$(PYTHON) benchmarks/aggregate.py
 
 # Fails, and skips nothing, where Slurm cannot be had.
 cluster-test: $(STAMP)

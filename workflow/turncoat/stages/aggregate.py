@@ -3,7 +3,10 @@
     python -m turncoat.stages.aggregate --config JSON --results results/<study> --threads N --code FINGERPRINT
 
 Reads the files that the configuration's plan names under --results; writes tables/*.parquet and
-tables/claims.csv.
+tables/claims.csv. With --partial jobs whose files are missing are left out, and every claim says so:
+
+    python -m turncoat.stages.aggregate --config @results/<study>/config.yaml --results results/<study> --threads 1 \
+        --partial
 """
 
 import json
@@ -17,6 +20,7 @@ import numpy as np
 import pandas
 import pyarrow as pa
 import pyarrow.csv as csv
+import yaml
 
 from turncoat.classification.types import assign, read_types
 from turncoat.configuration.cells import canonical_json, digest
@@ -28,7 +32,7 @@ from turncoat.statistics import validation as trusted
 from turncoat.statistics.analysis import analyse, exploratory_because
 from turncoat.statistics.contrasts import Plan as StatisticsPlan
 from turncoat.statistics.descriptions import describe
-from turncoat.statistics.motives import ends, motive_table, planted_rows
+from turncoat.statistics.motives import ALIGNED, ends, motive_table, planted_rows
 from turncoat.statistics.multiverse import multiverse
 from turncoat.tables import (
     alignment,
@@ -53,8 +57,9 @@ from turncoat.tables import (
     validation,
 )
 from turncoat.tables.atomic import Column, TableError, write_file, write_table
-from turncoat.tables.collect import Collected, collect, foreign_files
+from turncoat.tables.collect import Collected, collect
 from turncoat.tables.factors import factor_table
+from turncoat.tables.jobs import absent_jobs, foreign_files
 
 log = logging.getLogger("turncoat")
 FROZEN = {"config_sha256": "configuration", "claims_sha256": "claims or the code that judges them"}
@@ -90,30 +95,37 @@ def main() -> None:
     parser = stage_parser("aggregate", "Turn every job's rows into the study's tables and verdicts.")
     parser.add_argument("--config", required=True, help="the merged configuration as JSON")
     parser.add_argument("--results", required=True, type=Path, help="the study's folder")
+    parser.add_argument("--partial", action="store_true", help="leave out jobs whose files are missing")
     options = begin("aggregate", parser)
-    aggregate(json.loads(read_settings(options.config)), options.results, stage_fingerprint("aggregate"))
+    config = yaml.safe_load(read_settings(options.config))  # JSON is YAML
+    aggregate(config, options.results, stage_fingerprint("aggregate"), options.partial)
 
 
-def aggregate(config: Mapping[str, Any], folder: Path, code: str) -> None:
-    """Write every table of the study in `folder`. Raises TableError where a job's file is missing or does
-    not fit.
+def aggregate(config: Mapping[str, Any], folder: Path, code: str, partial_study: bool = False) -> None:
+    """Write every table of the study in `folder`. Raises TableError where a job's file does not fit, or is missing; of
+    a partial study jobs that lack a file are left out, with what descends from them.
     """
     plan = expand(load_config(config))
     leftover = foreign_files(folder, plan.cells, plan.blocks, plan.reinforced)
     if leftover:
         log.info("%d files of earlier configurations are left out, such as %s", len(leftover), leftover[0])
-    collected = collect(folder, plan.cells, plan.blocks, plan.reinforced)
-    write_tables(collected, plan, config, folder, code)
+    absent = absent_jobs(folder, plan.cells, plan.blocks, plan.reinforced) if partial_study else set()
+    if absent:
+        log.warning("%d jobs are missing and left out, such as %s", len(absent), " ".join(min(absent)))
+    collected = collect(folder, plan.cells, plan.blocks, plan.reinforced, absent)
+    write_tables(collected, plan, config, folder, code, len(absent))
     log.info("tables of %d models are in %s", len(collected.organisms), folder / "tables")
 
 
-def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], folder: Path, code: str) -> None:
-    """Derive and write the tables."""
+def write_tables(
+    collected: Collected, plan: Plan, config: Mapping[str, Any], folder: Path, code: str, absent: int = 0
+) -> None:
+    """Derive and write the tables; `absent` jobs were left out."""
     provenance = {
         "study": config["study"],
         "config_sha256": digest(canonical_json(config)),
         "aggregate_code": code,
-    }
+    } | ({"jobs_left_out": str(absent)} if absent else {})
     tables, statistics = folder / "tables", config["statistics"]
 
     def write(name: str, columns: Mapping[str, Column], schema: pa.Schema) -> None:
@@ -158,11 +170,12 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
         config["organism"]["activation"],
         config["finetuning"]["optimizer"],
         planned,
-        exploratory_because(organisms.seed.tolist(), _changed(manifest, config)),
+        exploratory_because(organisms.seed.tolist(), _changed(manifest, config, absent)),
     )
     for name, frame in describe(course, found, planned).items():
         write(name, _columns(frame), DERIVED[name])
-    at_ends, at_curves, moved = (_at_ends(columns, organisms) for columns in (aligned, judged_curves, judged_causes))
+    read = {name: aligned[name] for name in (*ALIGNED, "organism_id", "seed", "stage", "step")}
+    at_ends, at_curves, moved = (_at_ends(columns, organisms) for columns in (read, judged_curves, judged_causes))
     planted_moved = planted_rows(collected.planted_causes.to_pandas(), statistics["premise_distance"])
     wanted = motive_table(at_ends, at_curves, pandas.concat([moved, planted_moved]), statistics["confidence"])
     write("motives", _columns(wanted), motives.SCHEMA)
@@ -202,7 +215,7 @@ def _multiverse(collected: Collected, aligned: Mapping[str, Column], config: Map
     """The headline contrast over cutoffs, of each model at its first snapshot with the primary capability."""
     statistics = config["statistics"]
     rows = assembly.at_capability(aligned, statistics["primary_capability"], statistics["premise_distance"])
-    measured = {name: values[rows.index] for name, values in assembly.numpy_columns(collected.measurements).items()}
+    measured = assembly.numpy_columns(collected.measurements.take(pa.array(rows.index)))
     rows = rows.reset_index(drop=True)
     return multiverse(rows, partial(read_types, measured), config["types"], _statistics_plan(config))
 
@@ -259,8 +272,10 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def _changed(manifest: Mapping[str, Any] | None, config: Mapping[str, Any]) -> str:
+def _changed(manifest: Mapping[str, Any] | None, config: Mapping[str, Any], absent: int) -> str:
     """What is not as it was when the study first started, by its manifest; empty where everything is."""
+    if absent:
+        return f"{absent} jobs are missing"
     if manifest is None:
         log.warning("there is no manifest.json: without it no verdict can be called confirmatory")
         return "no manifest says what was declared before training"

@@ -33,7 +33,7 @@ def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: st
     Judged in the overseen state, which is what the models are trained on, on the models that `comparable` picks.
     """
     sound = comparable(ledger)
-    rows = [*_identities(sound), *_correlations(sound, plan, activation, optimizer)]
+    rows = [*_identities(sound), *correlations(sound, plan, activation, optimizer)]
     rows += [*_closed(sound, plan, optimizer), *_dead(sound, plan)]
     for claim in ("G1", "G3"):
         if not any(row.claim == claim and row.primary for row in rows):
@@ -148,7 +148,7 @@ def _identities(ledger: pandas.DataFrame) -> Iterator[Row]:
         )
 
 
-def _correlations(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> Iterator[Row]:
+def correlations(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> Iterator[Row]:
     for kind, trained_by, layer, group in _groups(ledger):
         for column, what in NORMS.items():
             words = _words(kind, trained_by, layer, group, what)

@@ -11,6 +11,7 @@ from scipy import special, stats
 Array = np.ndarray
 
 POWER = 0.8
+COUNTS = np.arange(2, 2001)  # seeds that a sign test is tried with
 MOST_SEEDS = 100_000  # beyond this no number of seeds is given
 
 
@@ -91,6 +92,12 @@ def _needed_share(count: int, alpha: float, power: float) -> float:
     return high
 
 
+@lru_cache(maxsize=64)
+def _critical(tail: float) -> Array:
+    """Positive values that must be exceeded for significance in one tail, for each of COUNTS."""
+    return np.asarray(stats.binom.isf(tail, COUNTS, 0.5))
+
+
 def _fewest_positive(count: int, alpha: float) -> int:
     """Fewest positive values of `count` that are significant, two-sided; more than `count` where none are."""
     return int(stats.binom.isf(alpha / 2, count, 0.5)) + 1
@@ -104,9 +111,9 @@ def seeds_for_median(values: Array, margin: float, alpha: float, power: float = 
     """
     spread = values - np.quantile(values, 0.5, method="inverted_cdf")
     above, within = (spread > -margin).mean(), min((spread > -margin).mean(), (spread < margin).mean())
-    counts = np.arange(2, 2001)
-    found = stats.binom.sf(stats.binom.isf(alpha / 2, counts, 0.5), counts, above)
-    shown = 1 - 2 * stats.binom.cdf(stats.binom.isf(alpha, counts, 0.5), counts, within)
+    counts = COUNTS
+    found = stats.binom.sf(_critical(alpha / 2), counts, above)
+    shown = 1 - 2 * stats.binom.cdf(_critical(alpha), counts, within)
     enough = (found >= power) & (shown >= power)
     lasting = np.convolve(enough, np.ones(10), "full")[9:] >= np.minimum(10, np.arange(len(enough), 0, -1))
     return float(counts[np.argmax(lasting)]) if lasting.any() else float("nan")

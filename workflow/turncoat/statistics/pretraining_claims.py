@@ -158,14 +158,14 @@ def _slopes(evidence: Evidence, plan: Plan) -> Iterator[Row]:
                     "never_start": never,
                 }
                 words = stratum(setting, variant, "internal, per 90 degrees", match)
-                yield _slope_row(own, words, outcome, primary, facts, plan)
+                yield slope_row(own, words, outcome, primary, facts, plan)
                 beside = (own - seed_slopes(exposed, outcome)).dropna()
                 words = stratum(setting, variant, "internal minus scratch_exposed, per 90 degrees", match)
-                yield _slope_row(beside, words, outcome, False, facts | {"reference": "scratch_exposed"}, plan)
-            yield from _odds(internal, setting, variant, match, plan)
+                yield slope_row(beside, words, outcome, False, facts | {"reference": "scratch_exposed"}, plan)
+            yield from odds_rows(internal, setting, variant, match, plan)
 
 
-def _odds(internal: pandas.DataFrame, setting: str, variant: str, match: str, plan: Plan) -> Iterator[Row]:
+def odds_rows(internal: pandas.DataFrame, setting: str, variant: str, match: str, plan: Plan) -> Iterator[Row]:
     """P4a by the odds that a model is called deceptive, over distance."""
     known = internal[internal.arrived & internal.deception.notna()]
     if known.distance.nunique() < 2:
@@ -202,7 +202,7 @@ def seed_slopes(models: pandas.DataFrame, outcome: str) -> pandas.Series:
     return pandas.Series(wide.to_numpy() @ centred / (centred**2).sum(), index=wide.index)
 
 
-def _slope_row(
+def slope_row(
     slopes: pandas.Series, words: str, outcome: str, primary: bool, facts: dict[str, object], plan: Plan
 ) -> Row:
     values, seeds = slopes.to_numpy(float), slopes.index.to_numpy()
