@@ -64,8 +64,13 @@ def measure(folder: Path, seeds: int) -> dict[str, Any]:
     began = time.perf_counter()
     subprocess.run([*command, "--threads", "1"], check=True, env=settings)
     took = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / GIGABYTE
-    return rows | {"seconds": round(took, 1), "gigabytes": round(peak, 2)}
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of that one process: nothing else was waited for
+    spent = {"seconds": took, "cpu_seconds": used.ru_utime + used.ru_stime}
+    return (
+        rows
+        | {name: round(value, 1) for name, value in spent.items()}
+        | {"gigabytes": round(used.ru_maxrss * 1024 / GIGABYTE, 2)}
+    )
 
 
 def study(seeds: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from turncoat.tables.fields import field, table_schema
 
 SCHEMA = table_schema(
     "claims",
-    1,
+    2,
     ("order", "primary_first", "outcome", "stratum"),
     (
         field("order", "integer", "", "place of the claim in the list of claims"),
