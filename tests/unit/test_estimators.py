@@ -158,6 +158,11 @@ def test_power_is_statsmodels_and_needs_as_many_seeds() -> None:
     assert seeds_for_mean(0.5, 0.05, equivalence_too=False) == math.ceil(needed)
     both = int(seeds_for_mean(0.5, 0.05, equivalence_too=True))
     assert equivalence_power(0.5, both, 0.05) >= 0.8 > equivalence_power(0.5, both - 1, 0.05)
+    assert detectable_effect(5000, 0.05) == pytest.approx(
+        reference.solve_power(nobs=5000, alpha=0.05, power=0.8), rel=1e-4
+    )
+    assert mean_power(3.0, 96, 0.05) == equivalence_power(3.0, 96, 0.05) == 1
+    assert seeds_for_mean(10.0, 0.05, equivalence_too=True) <= 4  # a spread that is small beside the margin
     assert np.isnan(seeds_for_mean(1e-4, 0.05, equivalence_too=True)) and np.isnan(detectable_effect(1, 0.05))
 
 

@@ -19,7 +19,7 @@ def mean_power(effect: float, count: int, alpha: float) -> float:
     """Power of a two-sided t test of a mean, `effect` in standard deviations over `count` seeds, at level `alpha`."""
     critical = special.stdtrit(count - 1, 1 - alpha / 2)
     shift = effect * np.sqrt(count)
-    return float(special.nctdtr(count - 1, shift, -critical) + 1 - special.nctdtr(count - 1, shift, critical))
+    return _below(count - 1, shift, -critical) + 1 - _below(count - 1, shift, critical)
 
 
 def equivalence_power(margin: float, count: int, alpha: float) -> float:
@@ -28,7 +28,13 @@ def equivalence_power(margin: float, count: int, alpha: float) -> float:
     As though the two tests failed apart (Phillips 1990): exact but for terms of the order of what is left to one.
     """
     critical = special.stdtrit(count - 1, 1 - alpha)
-    return float(max(0.0, 1 - 2 * special.nctdtr(count - 1, margin * np.sqrt(count), critical)))
+    return max(0.0, 1 - 2 * _below(count - 1, margin * np.sqrt(count), critical))
+
+
+def _below(freedom: int, shift: float, limit: float) -> float:
+    """Probability of a noncentral t below a limit; scipy's gives up far from the limit, where it is 0 or 1."""
+    found = float(special.nctdtr(freedom, shift, limit))
+    return found if np.isfinite(found) else float(shift < limit)
 
 
 @lru_cache(maxsize=4096)
