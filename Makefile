@@ -51,10 +51,11 @@ bench-aggregate: $(STAMP)
 	$(PYTHON) benchmarks/aggregate.py
 
 # Fails, and skips nothing, where Slurm cannot be had.
+# Fails, and skips nothing, where Slurm cannot be had. Two processes, each with a Slurm and a file of tests of its own.
 cluster-test: $(STAMP)
 	tests/cluster/install-slurm
 	$(PYTHON) -m pip install --quiet --editable '.[test,slurm]' --constraint envs/constraints.txt
-	$(PYTHON) -m pytest -m cluster -rP tests/cluster
+	$(PYTHON) -m pytest -m cluster -rP --durations 0 --durations-min 1 --numprocesses 2 --dist loadfile tests/cluster
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
