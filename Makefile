@@ -50,7 +50,6 @@ selftest: $(STAMP)
 bench-aggregate: $(STAMP)
 	$(PYTHON) benchmarks/aggregate.py
 
-# Fails, and skips nothing, where Slurm cannot be had.
 # Fails, and skips nothing, where Slurm cannot be had. Two processes, each with a Slurm and a file of tests of its own.
 cluster-test: $(STAMP)
 	tests/cluster/install-slurm
