@@ -5,11 +5,15 @@
 #   make smoke                                every stage on tiny models
 #   make selftest                             the statistics, on simulated studies of known truth (docs/statistics.md)
 #   make bench-aggregate                      time and memory of the aggregate stage on a large synthetic study
+#   make bench                                training beside PyTorch and JAX, stages and planning: a table each
+#   make time-to-verdict                      what a finished study says of the time until P3 is known to 0.01
 #   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
 #   make test | lint | check-env | clean-env
 
 CORES ?= all
 STUDY ?=
+STUDY_DIR ?= results/default
+BENCH ?=
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/installed
@@ -18,7 +22,7 @@ MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke test selftest bench-aggregate cluster-test lint check-env clean-env
+.PHONY: run smoke test selftest bench-aggregate cluster-test lint check-env clean-env bench time-to-verdict
 
 run: $(STAMP)
 	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
@@ -36,6 +40,14 @@ selftest: $(STAMP)
 
 bench-aggregate: $(STAMP)
 	$(PYTHON) benchmarks/aggregate.py
+# One thread; some 20 minutes on an idle core, BENCH=--quick a few. On a GPU: python -m benchmarks --device cuda.
+bench: $(STAMP)
+	$(PYTHON) -m pip install --quiet --editable '.[test,jax]' --constraint envs/constraints.txt
+	$(PYTHON) -m benchmarks $(BENCH)
+
+time-to-verdict: $(STAMP)
+	$(PYTHON) -m benchmarks.study $(STUDY_DIR)
+	$(PYTHON) -m benchmarks.verdict $(STUDY_DIR) --write docs/performance.md
 
 # Fails, and skips nothing, where Slurm cannot be had.
 cluster-test: $(STAMP)
