@@ -40,6 +40,7 @@ selftest: $(STAMP)
 
 bench-aggregate: $(STAMP)
 	$(PYTHON) benchmarks/aggregate.py
+
 # One thread; some 20 minutes on an idle core, BENCH=--quick a few. On a GPU: python -m benchmarks --device cuda.
 bench: $(STAMP)
 	$(PYTHON) -m pip install --quiet --editable '.[test,jax]' --constraint envs/constraints.txt
