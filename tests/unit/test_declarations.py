@@ -11,6 +11,7 @@ import pytest
 from aggregated import Truth, one_arm, primary, study, write_study
 
 from turncoat.configuration import manifest
+from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.loading import load_config
 from turncoat.fingerprint import ROOT, imported_files
 from turncoat.stages.aggregate import aggregate
@@ -123,7 +124,7 @@ def test_seeds_may_be_added_where_that_is_planned(tmp_path: Path, monkeypatch: p
 
     assert hashed(24, None) != hashed(48, None)
     assert hashed(24, 96) == hashed(48, 96) != hashed(48, None)
-    with pytest.raises(ValueError, match=r"planned_seeds = 24: allowed: at least seeds.count = 48"):
+    with pytest.raises(ConfigurationError, match=r"planned_seeds = 24: allowed: at least seeds.count = 48"):
         load_config({"seeds": {"count": 48, "block": 24}, "statistics": {"planned_seeds": 24}})
 
 

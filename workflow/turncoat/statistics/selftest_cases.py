@@ -71,7 +71,9 @@ def _means() -> list[Case]:
     ]
     found += [_difference("planted effect", seeds, effect) for seeds, effect in ((24, 0.029), (48, 0.02), (96, 0.014))]
     found += [_difference("effect at the margin", seeds, MARGIN) for seeds in (24, 48, 96)]
-    found += [_difference("effect beyond the margin", 48, 0.06, pairing) for pairing in (0.0, 0.9)]
+    found += [
+        _difference(f"effect beyond the margin, pairing {pairing:g}", 48, 0.06, pairing) for pairing in (0.0, 0.9)
+    ]
     return found
 
 
