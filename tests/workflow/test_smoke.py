@@ -13,7 +13,7 @@ TABLES |= {"curves", "causes", "defection", "populations", "motives", "knowledge
 TABLES |= {"transitions", "ratios", "occupancy"}
 TABLES |= {"reliability", "cutoffs", "coverage", "discrimination", "trust"}
 FIGURES = {
-    "headline", "persistence", "motives", "causal", "multiverse", "gating", "flow", "factorial",
+    "verdicts", "headline", "persistence", "motives", "causal", "multiverse", "gating", "flow", "factorial",
     "reinforcement",
     "correction", "trust", "learning", "dodges",
 }  # fmt: skip

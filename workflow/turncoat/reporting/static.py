@@ -48,7 +48,9 @@ def _figure(chart: Chart) -> Figure:
         labels = [name.replace("_", " ") for name in names]
         width = max(1, int(columns * chart.size[0] / (0.5 + 0.085 * max(map(len, labels)))))
         figure.legend([handles[name] for name in names], labels, loc="outside lower center", ncols=min(width, 6))
-    figure.draw_without_rendering()  # lays it out, once for both files
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)  # once for both files
     figure.set_layout_engine("none")
     return figure
 

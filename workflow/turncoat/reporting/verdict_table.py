@@ -22,8 +22,8 @@ FIGURE_OF = {
 SHOWN = {
     "order", "primary_first", "claim", "outcome", "stratum", "estimand", "estimate", "low", "high", "n", "n_start",
     "n_reference", "n_pairs", "never_start", "never_reference", "diverged", "bound_low", "bound_high", "p",
-    "adjusted_p", "equivalence_p", "margin", "primary", "confirmatory", "verdict", "reason", "setting", "variant", "start",
-    "reference", "distance", "match",
+    "adjusted_p", "equivalence_p", "margin", "primary", "confirmatory", "verdict", "reason", "setting", "variant",
+    "start", "reference", "distance", "match",
 }  # fmt: skip
 """Columns with a place of their own; any other is listed by its name."""
 STRATA = (
