@@ -90,7 +90,7 @@ def check(text: str) -> None:
     assert {name for name in found if not name.startswith("claim-")} == shown
     assert {f"svg-{name}" for name in found} <= set(re.findall(r'data-asset="([\w-]+)"', text))
     for local in re.findall(r'href="#([\w-]+)"', text):
-        assert local in reader.identities or local == "figure-dodges" and "dodges" not in shown, local
+        assert local in reader.identities or (local == "figure-dodges" and "dodges" not in shown), local
 
 
 def carried(text: str, name: str) -> str:
@@ -159,7 +159,9 @@ def test_each_claim_has_one_row_that_opens_to_what_is_behind_it(page: tuple[Path
             assert f'id="figure-claim-{name}"' in text or not row.margin > 0 or np.isinf(row.estimate), name
     counted = re.findall(r'data-verdict="(\w*)" aria-pressed="\w+">(?:<i[^>]*></i>)?<b>(\d+)</b>', text)
     verdicts = [verdict for _, verdict, _ in shown]
-    assert {name: int(count) for name, count in counted if name} == {name: verdicts.count(name) for name in set(verdicts)}
+    assert {name: int(count) for name, count in counted if name} == {
+        name: verdicts.count(name) for name in set(verdicts)
+    }
 
 
 def test_the_page_carries_every_other_stratum(page: tuple[Path, str]) -> None:
@@ -176,7 +178,9 @@ def test_tables_are_carried_as_they_are_or_linked(page: tuple[Path, str]) -> Non
     folder, text = page
     found = pandas.read_csv(io.StringIO(carried(text, "csv-claims")))
     claims = pandas.read_parquet(folder / "tables" / "claims.parquet")
-    assert len(found) == len(claims) and found.estimate.to_numpy() == pytest.approx(claims.estimate.to_numpy(), nan_ok=True)
+    assert len(found) == len(claims) and found.estimate.to_numpy() == pytest.approx(
+        claims.estimate.to_numpy(), nan_ok=True
+    )
     linked = set(re.findall(r'href="tables/(\w+)\.parquet"', text))
     assert linked == {path.stem for path in (folder / "tables").glob("*.parquet")}
 
