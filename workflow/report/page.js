@@ -91,4 +91,4 @@ function reachable() {
 }
 addEventListener("resize", reachable);
 document.addEventListener("toggle", reachable, true);
-reachable();
+(window.requestIdleCallback || setTimeout)(reachable);
