@@ -303,6 +303,37 @@ def test_figures_are_saved(page: tuple[Path, str]) -> None:
     assert listed and set(re.findall(r'"(\w+)"', listed[1])) == set(FIGURES)
 
 
+def test_each_figure_has_a_caption_and_a_label_for_snakemakes_report() -> None:
+    captions = {path.stem for path in (AGGREGATE.parents[1] / "report" / "figures").glob("*.rst")}
+    labels = re.search(r"^FIGURE_LABELS = \{.*?^\}", AGGREGATE.read_text(), re.M | re.S)
+    assert labels and captions == set(re.findall(r'^    "(\w+)": \(', labels[0], re.M)) == set(FIGURES)
+
+
+def test_interactive_figures_are_sound_plotly_and_hold_the_frames(page: tuple[Path, str]) -> None:
+    """Every trace and layout against plotly's own schema; and the headline against the table."""
+    from plotly import graph_objects
+
+    folder, text = page
+    charts = json.loads(carried(text, "charts"))
+    assert set(FIGURES) < set(charts)
+    for name, chart in charts.items():
+        for panel in chart["panels"]:
+            made = graph_objects.Figure(data=panel["data"], layout=panel["layout"])
+            assert len(made.data) == len(panel["data"]), name
+    levels = pandas.read_parquet(folder / "tables" / "levels.parquet")
+    own = levels[
+        (levels.setting == "") & (levels.variant == "") & (levels.start == "internal") & (levels.distance == 90)
+    ]
+    own = own[(own.outcome == "d") & own.match.str.startswith("capability")].sort_values("match")
+    panel = next(panel for panel in charts["headline"]["panels"] if panel["title"] == "D at 90°")
+    line = next(
+        trace for trace in panel["data"] if trace["name"] == "internal" and trace.get("mode") == "lines+markers"
+    )
+    known = own[own["mean"].notna()]
+    assert line["y"] == pytest.approx(known["mean"].tolist(), rel=1e-4) and len(known) > 2
+    assert f"n = {known.n.iloc[0]}" in line["text"][0] and number(known["mean"].iloc[0]) in line["text"][0]
+
+
 def test_two_reports_of_equal_tables_are_equal(page: tuple[Path, str], tmp_path: Path) -> None:
     folder, text = page
     shutil.copytree(folder / "tables", tmp_path / "tables")

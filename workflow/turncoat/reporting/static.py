@@ -167,7 +167,7 @@ def _errors(series: Series) -> np.ndarray | None:
     low, high = data.low.to_numpy(float), data.high.to_numpy(float)
     known = np.isfinite(middle) & np.isfinite(low) & np.isfinite(high)
     ends = np.zeros((2, len(data)))
-    ends[:, known] = np.stack([middle - low, high - middle])[:, known]
+    ends[:, known] = middle[known] - low[known], high[known] - middle[known]
     return np.maximum(ends, 0)
 
 
