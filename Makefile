@@ -3,6 +3,8 @@
 #   make run                                  the default study, from nothing to results/default/report.html
 #   make run STUDY=workflow/studies/mine.yaml another study
 #   make smoke                                every stage on tiny models
+#   make bench                                training beside PyTorch and JAX, stages and planning: a table each
+#   make time-to-verdict                      what a finished study says of the time until P3 is known to 0.01
 #   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
 #   make compare STUDIES="results/a results/b"  studies side by side, as compare.html
 #   make browser-test                         the report in a real Chromium (skips nothing)
@@ -10,6 +12,8 @@
 
 CORES ?= all
 STUDY ?=
+STUDY_DIR ?= results/default
+BENCH ?=
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/installed
@@ -18,7 +22,7 @@ MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke compare test browser-test cluster-test lint check-env clean-env
+.PHONY: run smoke compare test bench time-to-verdict browser-test cluster-test lint check-env clean-env
 
 run: $(STAMP)
 	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
@@ -40,6 +44,15 @@ test: $(STAMP)
 browser-test: $(STAMP)
 	$(PYTHON) -m pip install --quiet --editable '.[test,browser]' --constraint envs/constraints.txt
 	TURNCOAT_BROWSER_REQUIRED=1 $(PYTHON) -m pytest -m browser tests/browser
+
+# One thread; some 20 minutes on an idle core, BENCH=--quick a few. On a GPU: python -m benchmarks --device cuda.
+bench: $(STAMP)
+	$(PYTHON) -m pip install --quiet --editable '.[test,jax]' --constraint envs/constraints.txt
+	$(PYTHON) -m benchmarks $(BENCH)
+
+time-to-verdict: $(STAMP)
+	$(PYTHON) -m benchmarks.study $(STUDY_DIR)
+	$(PYTHON) -m benchmarks.verdict $(STUDY_DIR) --write docs/performance.md
 
 # Fails, and skips nothing, where Slurm cannot be had.
 cluster-test: $(STAMP)
