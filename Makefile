@@ -5,6 +5,8 @@
 #   make smoke                                every stage on tiny models
 #   make bench                                training beside PyTorch and JAX, stages and planning: a table each
 #   make time-to-verdict                      what a finished study says of the time until P3 is known to 0.01
+#   make selftest                             the statistics, on simulated studies of known truth (docs/statistics.md)
+#   make bench-aggregate                      time and memory of the aggregate stage on a large synthetic study
 #   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
 #   make compare STUDIES="results/a results/b"  studies side by side, as compare.html
 #   make browser-test                         the report in a real Chromium (skips nothing)
@@ -22,7 +24,8 @@ MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke compare test bench time-to-verdict browser-test cluster-test lint check-env clean-env
+.PHONY: run smoke compare test bench bench-aggregate time-to-verdict selftest browser-test cluster-test lint
+.PHONY: check-env clean-env
 
 run: $(STAMP)
 	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
@@ -53,6 +56,12 @@ bench: $(STAMP)
 time-to-verdict: $(STAMP)
 	$(PYTHON) -m benchmarks.study $(STUDY_DIR)
 	$(PYTHON) -m benchmarks.verdict $(STUDY_DIR) --write docs/performance.md
+
+selftest: $(STAMP)
+	$(PYTHON) -m turncoat.statistics.selftest --table docs/selftest.parquet --document docs/statistics.md
+
+bench-aggregate: $(STAMP)
+	$(PYTHON) benchmarks/aggregate.py
 
 # Fails, and skips nothing, where Slurm cannot be had.
 cluster-test: $(STAMP)
