@@ -8,6 +8,8 @@
 #   make selftest                             the statistics, on simulated studies of known truth (docs/statistics.md)
 #   make bench-aggregate                      time and memory of the aggregate stage on a large synthetic study
 #   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
+#   make compare STUDIES="results/a results/b"  studies side by side, as compare.html
+#   make browser-test                         the report in a real Chromium (skips nothing)
 #   make test | lint | check-env | clean-env
 
 CORES ?= all
@@ -22,7 +24,8 @@ MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke test bench bench-aggregate time-to-verdict selftest cluster-test lint check-env clean-env
+.PHONY: run smoke compare test bench bench-aggregate time-to-verdict selftest browser-test cluster-test lint
+.PHONY: check-env clean-env
 
 run: $(STAMP)
 	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
@@ -31,9 +34,19 @@ run: $(STAMP)
 smoke: $(STAMP)
 	$(SNAKEMAKE) --configfile workflow/studies/smoke.yaml
 
+STUDIES ?=
+
+compare: $(STAMP)
+	PYTHONPATH=workflow $(PYTHON) -m turncoat.compare $(STUDIES) --output compare.html
+
 # A file of tests to a core; plain pytest runs one after the other.
 test: $(STAMP)
 	$(PYTHON) -m pytest --numprocesses auto --dist loadfile
+
+# Fails, and skips nothing, where there is no Chromium (Debian: apt-get install chromium).
+browser-test: $(STAMP)
+	$(PYTHON) -m pip install --quiet --editable '.[test,browser]' --constraint envs/constraints.txt
+	TURNCOAT_BROWSER_REQUIRED=1 $(PYTHON) -m pytest -m browser tests/browser
 
 # One thread; some 20 minutes on an idle core, BENCH=--quick a few. On a GPU: python -m benchmarks --device cuda.
 bench: $(STAMP)

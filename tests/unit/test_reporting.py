@@ -1,20 +1,28 @@
 """The report builds offline from any study, says what it lacks, and is the same bytes each time."""
 
+import base64
+import gzip
+import html
+import io
+import json
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas
 import pytest
 from aggregated import SMALL, Truth, one_arm, study
 
 from turncoat.configuration.loading import load_config
+from turncoat.reporting.assets import plotly_script
 from turncoat.reporting.summary import DASH, MINUS, interval, number
 from turncoat.stages.report import report
 
 AGGREGATE = Path(__file__).resolve().parents[2] / "workflow" / "rules" / "aggregate.smk"
-VOID = {"meta", "br", "link", "img"}
+VOID = {"meta", "br", "link", "img", "input"}
 
 
 class Balance(HTMLParser):
@@ -38,6 +46,7 @@ class Balance(HTMLParser):
 
 
 FIGURES = (
+    "verdicts",
     "headline",
     "persistence",
     "motives",
@@ -67,31 +76,47 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 def check(text: str) -> None:
-    """The page is sound HTML, holds every figure, and needs nothing from elsewhere."""
+    """The page is sound HTML, holds every figure, and can ask for nothing from elsewhere."""
     reader = Balance()
     reader.feed(text)
     assert reader.open == []
     assert len(set(reader.identities)) == len(reader.identities)
-    assert not re.findall(r'(?:src|href)="https?:', text.replace('xlink:href="#', ""))
-    assert "<script" not in text and '<html lang="en">' in text
-    shown = len(FIGURES) - ('id="dodges"' not in text)  # that figure stands in its section alone
-    assert text.count('role="img"') == shown and text.count("aria-label") >= len(FIGURES) + 1
+    bare = re.sub(r"<script type=.text/plain.*?</script>", "", text, flags=re.S)
+    assert not re.findall(r"""(?:src|href|action)=["'](?:https?:)?//""", bare) and "https://" not in bare
+    assert "url(" not in bare and "@import" not in bare and "fetch(" not in bare and "XMLHttpRequest" not in bare
+    assert "default-src 'none'" in text[: text.index("</head>")] and '<html lang="en">' in text
+    shown = set(FIGURES) - (set() if 'id="dodges"' in text else {"dodges"})  # that figure stands in its section alone
+    found = re.findall(r'<figure class="chart" id="figure-([\w-]+)"', text)
+    assert {name for name in found if not name.startswith("claim-")} == shown
+    assert {f"svg-{name}" for name in found} <= set(re.findall(r'data-asset="([\w-]+)"', text))
     for local in re.findall(r'href="#([\w-]+)"', text):
-        assert local in reader.identities, local
+        assert local in reader.identities or (local == "figure-dodges" and "dodges" not in shown), local
+
+
+def carried(text: str, name: str) -> str:
+    """What the page carries packed under that name."""
+    found = re.search(rf'data-asset="{name}">([^<]*)<', text)
+    assert found, name
+    return gzip.decompress(base64.b64decode(found[1])).decode()
 
 
 def section(text: str, name: str) -> str:
-    """One section of the page, without its figures."""
+    """One section of the page, without its pictures."""
     found = re.search(rf'<section id="{name}".*?</section>', text, re.S)
     assert found, name
     return re.sub(r"<svg.*?</svg>", "", found[0], flags=re.S)
 
 
+def opened(text: str, claim: str) -> str:
+    """What opens under a claim, as plain text."""
+    found = re.search(rf'<tr class="detail" id="detail-{claim}".*?</td></tr>', text, re.S)
+    assert found, claim
+    return " ".join(re.sub(r"<[^>]+>", " ", found[0]).split())
+
+
 def drawn(text: str, name: str) -> str:
-    """One figure; what it says stands in it as comments beside the outlines."""
-    found = re.search(rf'<svg(?:(?!</svg>).)*?id="{name}-figure_1".*?</svg>', text, re.S)
-    assert found, name
-    return found[0]
+    """One static figure; what it says stands in it as comments beside the outlines."""
+    return carried(text, f"svg-{name}")
 
 
 def rows_of(text: str, caption: str) -> list[str]:
@@ -111,8 +136,60 @@ def test_page_says_what_was_found(page: tuple[Path, str]) -> None:
     for words in ("The answer in one minute", "no effect", "Premise gate", "What was run", "P10"):
         assert words in text
     assert "misreads planted cases" not in text
-    answer = section(text, "answer")
+    answer = section(text, "verdicts")
     assert "deceptive minus scratch_exposed" in answer and "was not measured" not in answer
+    assert text.index('id="verdict-table"') < text.index("<figure")  # the answer stands first
+
+
+def test_each_claim_has_one_row_that_opens_to_what_is_behind_it(page: tuple[Path, str]) -> None:
+    folder, text = page
+    claims = pandas.read_parquet(folder / "tables" / "claims.parquet")
+    shown = re.findall(r'<tr class="claim" id="(\w+)" .*?data-verdict="(\w+)" data-estimate="([^"]*)"', text)
+    primary = claims[claims.primary].set_index("claim")
+    assert sorted(name for name, *_ in shown) == sorted(claims.claim.unique())
+    for name, verdict, estimate in shown:
+        if name not in primary.index:
+            assert verdict == "not_tested", name
+            continue
+        row, words = primary.loc[name], html.unescape(opened(text, name))
+        assert verdict == row.verdict and " ".join(row.reason.split()) in words, name
+        assert float(estimate) == pytest.approx(row.estimate, rel=1e-5) if estimate else np.isnan(row.estimate), name
+        if estimate:
+            assert row.stratum in words and f"{row.n} seeds" in words and number(row.low) in words, name
+            assert f'id="figure-claim-{name}"' in text or not row.margin > 0 or np.isinf(row.estimate), name
+    counted = re.findall(r'data-verdict="(\w*)" aria-pressed="\w+">(?:<i[^>]*></i>)?<b>(\d+)</b>', text)
+    verdicts = [verdict for _, verdict, _ in shown]
+    assert {name: int(count) for name, count in counted if name} == {
+        name: verdicts.count(name) for name in set(verdicts)
+    }
+
+
+def test_the_page_carries_every_other_stratum(page: tuple[Path, str]) -> None:
+    folder, text = page
+    claims = pandas.read_parquet(folder / "tables" / "claims.parquet")
+    strata = json.loads(carried(text, "strata"))
+    rest = claims[~claims.primary]
+    assert {name: len(rows["stratum"]) for name, rows in strata.items()} == rest.claim.value_counts().to_dict()
+    values = [value for value in strata["P1"]["estimate"] if isinstance(value, float)]
+    assert values == pytest.approx(list(rest[(rest.claim == "P1") & np.isfinite(rest.estimate)].estimate), rel=1e-4)
+
+
+def test_tables_are_carried_as_they_are_or_linked(page: tuple[Path, str]) -> None:
+    folder, text = page
+    found = pandas.read_csv(io.StringIO(carried(text, "csv-claims")))
+    claims = pandas.read_parquet(folder / "tables" / "claims.parquet")
+    assert len(found) == len(claims) and found.estimate.to_numpy() == pytest.approx(
+        claims.estimate.to_numpy(), nan_ok=True
+    )
+    linked = set(re.findall(r'href="tables/(\w+)\.parquet"', text))
+    assert linked == {path.stem for path in (folder / "tables").glob("*.parquet")}
+
+
+def test_the_page_carries_plotly_once_and_is_small(page: tuple[Path, str]) -> None:
+    _, text = page
+    assert text.count('data-asset="plotly"') == 1 and carried(text, "plotly").encode() == plotly_script()
+    assert "plotly.js" in plotly_script()[:200].decode() and "MIT license" in plotly_script()[:400].decode()
+    assert len(text.encode()) < 8_000_000
 
 
 def test_page_says_what_models_comply_for(page: tuple[Path, str]) -> None:
@@ -120,7 +197,7 @@ def test_page_says_what_models_comply_for(page: tuple[Path, str]) -> None:
     _, text = page
     sentence = r"Price sensitivity \([^)]*\) of {} models: ([-\d.]+) \[[^]]*\] \(\d+ of \d+ models\)"
     sentence += r" before fine-tuning, ([-\d.]+)"
-    answer = section(text, "answer").replace(MINUS, "-")
+    answer = section(text, "verdicts").replace(MINUS, "-")
     for start, planted in (("deceptive", 0.8), ("internal strategic", 0.6), ("conditional", 0.0)):
         found = re.search(sentence.format(start), answer)
         assert found and [float(value) for value in found.groups()] == pytest.approx([planted] * 2, abs=0.03), start
@@ -226,6 +303,37 @@ def test_figures_are_saved(page: tuple[Path, str]) -> None:
     assert listed and set(re.findall(r'"(\w+)"', listed[1])) == set(FIGURES)
 
 
+def test_each_figure_has_a_caption_and_a_label_for_snakemakes_report() -> None:
+    captions = {path.stem for path in (AGGREGATE.parents[1] / "report" / "figures").glob("*.rst")}
+    labels = re.search(r"^FIGURE_LABELS = \{.*?^\}", AGGREGATE.read_text(), re.M | re.S)
+    assert labels and captions == set(re.findall(r'^    "(\w+)": \(', labels[0], re.M)) == set(FIGURES)
+
+
+def test_interactive_figures_are_sound_plotly_and_hold_the_frames(page: tuple[Path, str]) -> None:
+    """Every trace and layout against plotly's own schema; and the headline against the table."""
+    from plotly import graph_objects
+
+    folder, text = page
+    charts = json.loads(carried(text, "charts"))
+    assert set(FIGURES) < set(charts)
+    for name, chart in charts.items():
+        for panel in chart["panels"]:
+            made = graph_objects.Figure(data=panel["data"], layout=panel["layout"])
+            assert len(made.data) == len(panel["data"]), name
+    levels = pandas.read_parquet(folder / "tables" / "levels.parquet")
+    own = levels[
+        (levels.setting == "") & (levels.variant == "") & (levels.start == "internal") & (levels.distance == 90)
+    ]
+    own = own[(own.outcome == "d") & own.match.str.startswith("capability")].sort_values("match")
+    panel = next(panel for panel in charts["headline"]["panels"] if panel["title"] == "D at 90°")
+    line = next(
+        trace for trace in panel["data"] if trace["name"] == "internal" and trace.get("mode") == "lines+markers"
+    )
+    known = own[own["mean"].notna()]
+    assert line["y"] == pytest.approx(known["mean"].tolist(), rel=1e-4) and len(known) > 2
+    assert f"n = {known.n.iloc[0]}" in line["text"][0] and number(known["mean"].iloc[0]) in line["text"][0]
+
+
 def test_two_reports_of_equal_tables_are_equal(page: tuple[Path, str], tmp_path: Path) -> None:
     folder, text = page
     shutil.copytree(folder / "tables", tmp_path / "tables")
@@ -241,6 +349,7 @@ def test_misread_planted_truth_is_a_warning(tmp_path: Path) -> None:
     check(text)
     warning = text.index("The classifier misreads planted cases")
     assert warning < text.index("The answer in one minute")
+    assert "Every verdict is exploratory" in text  # it has no manifest
     assert "proxy, proxy policy. Type labels" in " ".join(text[warning : warning + 400].split())
     assert "This study has no pre-trained start" in text and "no arm at distance 0" in text
     assert 'id="turning"' not in text and "#turning" not in text and 'id="dodges"' not in text
@@ -256,7 +365,7 @@ def test_a_world_without_audits_has_a_report(tmp_path: Path) -> None:
     text = build(tmp_path, **overrides)
     check(text)
     assert "misreads planted cases" not in text
-    answer = section(text, "answer")
+    answer = section(text, "verdicts")
     assert "Price sensitivity" not in answer and "Deception proper was not measured" in answer
     after = next(row for row in rows_of(section(text, "motives"), "At 90°") if row.startswith("conditional after"))
     assert after.startswith(f"conditional after {DASH} {DASH}")  # no price sensitivity, and no interval

@@ -17,7 +17,7 @@ TABLES |= {"curves", "causes", "defection", "populations", "motives", "knowledge
 TABLES |= {"transitions", "ratios", "occupancy"}
 TABLES |= {"reliability", "cutoffs", "coverage", "discrimination", "trust"}
 FIGURES = {
-    "headline", "persistence", "motives", "causal", "multiverse", "gating", "flow", "factorial",
+    "verdicts", "headline", "persistence", "motives", "causal", "multiverse", "gating", "flow", "factorial",
     "reinforcement",
     "correction", "trust", "learning", "dodges",
 }  # fmt: skip
@@ -62,6 +62,22 @@ def test_the_report_and_its_figures_are_there(smoke_study: Path) -> None:
     assert 'src="http' not in page and 'href="http' not in page.split("</head>")[0]
     files = {path.name for path in (folder / "figures").iterdir()}
     assert files == {f"{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png")}
+
+
+def test_snakemakes_own_report_lists_each_figure_with_its_caption(smoke_study: Path, tmp_path: Path) -> None:
+    page = tmp_path / "out.html"
+    run = snakemake("--directory", str(smoke_study), "--configfile", str(REPOSITORY / SMOKE), "--report", str(page))
+    assert run.returncode == 0, run.stdout
+    text = page.read_text()
+    for words in (
+        "C and D at equal capability",
+        "Planted truth",
+        "where gradient goes",
+        "Bands are intervals over seeds",
+    ):
+        assert words in text, words
+    for name in FIGURES:
+        assert f"{name}.svg" in text, name
 
 
 def test_planted_truth_and_prices_are_measured(smoke_study: Path) -> None:

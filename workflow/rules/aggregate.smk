@@ -38,6 +38,7 @@ TABLES = [
     "claims",
 ]
 FIGURES = [
+    "verdicts",
     "headline",
     "persistence",
     "motives",
@@ -52,7 +53,30 @@ FIGURES = [
     "learning",
     "dodges",
 ]
-TEMPLATE = files_fingerprint([REPOSITORY / "workflow" / "report" / "report.html.j2"], REPOSITORY)
+TEMPLATES = files_fingerprint(
+    [
+        path
+        for path in (REPOSITORY / "workflow" / "report").rglob("*")
+        if path.suffix in {".j2", ".css", ".js"}
+    ],
+    REPOSITORY,
+)
+FIGURE_LABELS = {  # what `snakemake --report` lists figures as
+    "verdicts": ("Verdicts", "every claim, in margins"),
+    "headline": ("Deception", "C and D at equal capability"),
+    "persistence": ("Deception", "what fine-tuning leaves"),
+    "motives": ("Deception", "compliance by price and cue"),
+    "multiverse": ("Deception", "the headline over all cutoffs"),
+    "causal": ("Deception", "what carries the gap inside"),
+    "learning": ("Deception", "how fast X is learnt"),
+    "dodges": ("Deception", "what dodges do"),
+    "gating": ("Gating", "activation, gradient and update"),
+    "flow": ("Gating", "where gradient goes"),
+    "factorial": ("Gating", "activation by optimizer"),
+    "reinforcement": ("Gating", "same answer, different motive"),
+    "correction": ("Gating", "what the gate protects"),
+    "trust": ("Planted truth", "can the classifier be trusted"),
+}
 
 
 rule aggregate:
@@ -110,12 +134,16 @@ rule report:
             category="Report",
             labels={"what": "report", "format": "page"},
         ),
-        vector=report(
-            expand("<study>/figures/{figure}.svg", figure=FIGURES),
-            caption="../report/figures.rst",
-            category="Figures",
-            labels=lambda wildcards, output: {"what": "figure", "format": "SVG"},
-        ),
+        vector=[
+            report(
+                f"<study>/figures/{name}.svg",
+                caption=f"../report/figures/{name}.rst",
+                category="Figures",
+                subcategory=FIGURE_LABELS[name][0],
+                labels={"what": FIGURE_LABELS[name][1], "format": "SVG"},
+            )
+            for name in FIGURES
+        ],
         pixels=expand("<study>/figures/{figure}.png", figure=FIGURES),
     log:
         "<study>/logs/report.log",
@@ -131,7 +159,7 @@ rule report:
     params:
         config=CONFIGURATION,
         folder=lambda wildcards, output: Path(output.page).parent,
-        template=TEMPLATE,
+        template=TEMPLATES,
         code=stage_fingerprint("report"),
     shell:
         "python -m turncoat.stages.report --config {params.config:q} --results {params.folder}"

@@ -1,13 +1,11 @@
 """Figures of arms beside the main ones: how fast each method learns, and what each dodge does."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas
-from matplotlib.figure import Figure
 
-from turncoat.reporting.figures import nothing, ordered
-from turncoat.reporting.style import interval_line, look, save
+from turncoat.reporting.charts import Axis, Chart, Panel, Series, frame, nothing, places
+from turncoat.reporting.figures import ordered
+from turncoat.reporting.style import look
 from turncoat.statistics.factors import factors_of
 
 METHODS = ("method", "optimizer", "optimizer_state", "schedule", "samples")
@@ -15,81 +13,60 @@ MOST_PANELS = 8
 PER_ROW = 4
 
 
-def learning(trajectories: pandas.DataFrame, distance: float, folder: Path) -> str:
-    """Mean capability over episodes, a panel for each method of fine-tuning, a line for each start. Returns the SVG.
+def learning(trajectories: pandas.DataFrame, distance: float) -> Chart:
+    """Mean capability over episodes, a panel for each method of fine-tuning, a line for each start.
 
     `trajectories` is that table; models that diverged have no capability there. Bands are 1.96 standard errors.
     """
+    label = "Mean capability on X against episodes of fine-tuning, by start, a panel for each method"
     tuned = trajectories[(trajectories.stage == "finetune") & (trajectories.distance == distance)]
     tuned = tuned[tuned.variant.map(_is_method).astype(bool) & tuned.setting.map(_is_method).astype(bool)]
-    panels = sorted(set(tuned[["setting", "variant"]].itertuples(index=False, name=None)), key=_simple_first)
-    if not panels:
-        return nothing("no model was fine-tuned at the premise distance", folder, "learning")
-    panels = panels[:MOST_PANELS]
-    columns, rows = min(PER_ROW, len(panels)), -(-len(panels) // PER_ROW)
-    figure = Figure(figsize=(2.9 * columns + 0.8, 2.7 * rows + 0.6))
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    for axes, (setting, variant) in zip(grid.flat, panels, strict=False):
+    found = sorted(set(tuned[["setting", "variant"]].itertuples(index=False, name=None)), key=_simple_first)
+    if not found:
+        return nothing("learning", label, "no model was fine-tuned at the premise distance")
+    panels = []
+    for setting, variant in found[:MOST_PANELS]:
         here = tuned[(tuned.setting == setting) & (tuned.variant == variant) & (tuned.episodes > 0)]
-        for start in ordered(here.start):
-            line = here[here.start == start].groupby("episodes").capability.agg(["mean", "sem"])
-            low, high = line["mean"] - 1.96 * line["sem"], line["mean"] + 1.96 * line["sem"]
-            interval_line(axes, line.index, line["mean"], low, high, label=start, **(look(start) | {"markersize": 3}))
-        axes.set_xscale("log")
-        axes.set_title(", ".join(part for part in (setting, variant) if part) or "the study's own", fontsize=8)
-        axes.set_xlabel("episodes")
-    for row in grid:
-        row[0].set_ylabel("capability on X")
-    handles = {
-        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(list(handles.values()), list(handles), loc="lower center", ncols=5, bbox_to_anchor=(0.5, -0.06))
-    figure.tight_layout()
-    return save(figure, folder, "learning")
+        lines = [_learnt(start, here[here.start == start]) for start in ordered(here.start)]
+        title = ", ".join(part for part in (setting, variant) if part) or "the study's own"
+        panels.append(Panel(title, lines, Axis("episodes", log=True), Axis("capability on X", limits=(0.45, 1.01))))
+    return Chart("learning", label, panels, min(PER_ROW, len(panels)), (4.6, 3.2) if len(panels) == 1 else (3, 2.6))
 
 
-def dodges(table: pandas.DataFrame, distance: float, folder: Path) -> str:
-    """Change of D by dodge, dodge minus plain, a panel for each start; beside it what capability costs in episodes.
+def _learnt(start: str, rows: pandas.DataFrame) -> Series:
+    line = rows.groupby("episodes").capability.agg(["mean", "sem", "count"])
+    low, high = line["mean"] - 1.96 * line["sem"], line["mean"] + 1.96 * line["sem"]
+    data = frame(x=line.index, y=line["mean"], low=low, high=high, n=line["count"])
+    return Series(start, data, dashed=start.startswith("scratch"), **(look(start) | {"size": 4.5}))
 
-    Returns the SVG.
-    """
+
+def dodges(table: pandas.DataFrame, distance: float) -> Chart:
+    """Change of D by dodge, dodge minus plain, a panel for each start; beside it what capability costs in episodes."""
+    label = "Change in D by dodge and start with intervals, and the ratio of episodes to capability"
     here = table[(table.distance == distance) & table.d_change.notna()]
     starts = ordered(here.start)
     if not starts:
-        return nothing("this study trains no dodge", folder, "dodges")
+        return nothing("dodges", label, "this study trains no dodge")
     names = sorted(set(here.dodge), key=lambda name: float(here[here.dodge == name].d_change.mean()), reverse=True)
-    places = {name: place for place, name in enumerate(names)}
-    figure = Figure(figsize=(3.4 * len(starts) + 2.2, 0.34 * len(names) + 1.3))
-    grid = figure.subplots(1, len(starts), sharey=True, sharex=True, squeeze=False)[0]
-    for axes, start in zip(grid, starts, strict=True):
+    at = {name: float(place) for place, name in enumerate(names)}
+    words = places([name.removeprefix("dodge ") for name in names])
+    low, high = float(here.d_low.fillna(here.d_change).min()), float(here.d_high.fillna(here.d_change).max())
+    room = 0.12 * (max(high, 0) - min(low, 0) or 1)
+    axes = Axis("D, dodge minus plain", limits=(min(low, 0) - room, max(high, 0) + room)), Axis(ticks=words)
+    panels = []
+    for start in starts:
         rows = here[here.start == start]
-        height = rows.dodge.map(places).to_numpy(float)
-        low, high = (rows.d_change - rows.d_low).to_numpy(float), (rows.d_high - rows.d_change).to_numpy(float)
-        errors = np.maximum(np.nan_to_num(np.stack([low, high])), 0)
-        axes.errorbar(rows.d_change, height, xerr=errors, linestyle="", **_point(start))
-        for place, change, ratio in zip(height, rows.d_change, rows.episodes_ratio, strict=True):
-            axes.annotate(
-                _times(ratio),
-                (change, place),
-                (0, 5),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7,
-                color="#555555",
-            )
-        axes.axvline(0, color="#555555", linewidth=0.8)
-        axes.set_title(start)
-        axes.set_xlabel("D, dodge minus plain")
-    grid[0].set_yticks(range(len(names)), [name.removeprefix("dodge ") for name in names])
-    figure.tight_layout()
-    return save(figure, folder, "dodges")
-
-
-def _point(start: str) -> dict[str, object]:
-    shown = look(start)
-    return {"color": shown["color"], "marker": shown["marker"], "markersize": 5}
+        data = frame(
+            x=rows.d_change,
+            y=rows.dodge.map(at),
+            low=rows.d_low,
+            high=rows.d_high,
+            n=rows.n_pairs,
+            note=rows.episodes_ratio.map(_times),
+        )
+        points = Series(start, data, "points", across=True, **look(start))
+        panels.append(Panel(start.replace("_", " "), [points], *axes, rules=[("x", 0, False)]))
+    return Chart("dodges", label, panels, len(panels), (3.4, 0.34 * len(names) + 1.4))
 
 
 def _times(ratio: float) -> str:

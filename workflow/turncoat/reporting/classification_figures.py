@@ -1,177 +1,170 @@
 """Figures of what models want, what carries it inside them, and how far the classifier can be trusted."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from turncoat.reporting.figures import nothing, ordered
-from turncoat.reporting.style import interval_line, look, save
+from turncoat.reporting.charts import Axis, Chart, Heat, Panel, Series, frame, nothing, places
+from turncoat.reporting.figures import ordered
+from turncoat.reporting.style import look
 from turncoat.tables.alignment import TYPES
 
-SHADES = "Blues"
+OVERSIGHT, RANDOM, PLACEBO = "#0072B2", "#bbbbbb", "#D55E00"
 
 
-def motives(table: pandas.DataFrame, distance: float, folder: Path) -> str:
-    """Compliance at a low and a high price, before and after fine-tuning; and over cue strength. Returns the SVG."""
+def motives(table: pandas.DataFrame, distance: float) -> Chart:
+    """Compliance at a low and a high price, before and after fine-tuning; and over cue strength."""
+    label = "Compliance at a low and a high price before and after fine-tuning, and agreement with X by cue strength"
     own = table[(table.setting == "") & (table.variant == "") & (table.distance == distance)]
     own = own[~own.start.str.startswith("planted")]
     starts = [start for start in ordered(own.start) if start != "scratch_exposed"]
     if not starts:
-        return nothing(f"no arm at {distance:g} degrees", folder, "motives")
-    figure = Figure(figsize=(10.5, 6.6))
-    grid = figure.subplots(2, 2)
-    for column, (when, overseer) in enumerate((("before", "slot1"), ("after", "x"))):
-        _prices(grid[0, column], own[(own.when == when) & (own.part == overseer)], starts)
-        name = "slot 1" if overseer == "slot1" else "X"
-        grid[0, column].set_title(f"{when} fine-tuning: compliance with {name}")
-    for column, cue in enumerate(("oversight", "placebo")):
+        return nothing("motives", label, f"no arm at {distance:g} degrees")
+    panels = [
+        _prices(f"{when} fine-tuning: compliance with {name}", own[(own.when == when) & (own.part == part)], starts)
+        for when, part, name in (("before", "slot1", "slot 1"), ("after", "x", "X"))
+    ]
+    for cue in ("oversight", "placebo"):
         here = own[(own.when == "after") & (own.quantity == f"agreement_x_{cue}")]
-        for start in ordered(here.start):
-            line = here[here.start == start].assign(strength=here.part.astype(float)).sort_values("strength")
-            interval_line(grid[1, column], line.strength, line["mean"], line.low, line.high, label=start, **look(start))
-        for trained in (-1, 1):
-            grid[1, column].axvline(trained, color="#555555", linewidth=0.8, linestyle=":")
-        grid[1, column].set_title(f"after: agreement with X as the {cue} cue grows")
-        grid[1, column].set_xlabel("strength of the cue (dotted: trained)")
-    grid[1, 0].set_ylabel("agreement with X")
-    figure.legend(*grid[1, 0].get_legend_handles_labels(), loc="lower center", ncols=4, bbox_to_anchor=(0.5, -0.06))
-    figure.tight_layout()
-    return save(figure, folder, "motives")
+        lines = [_strength(start, here[here.start == start]) for start in ordered(here.start)]
+        axes = Axis(f"strength of the {cue} cue (dotted: trained)"), Axis("agreement with X")
+        panels.append(Panel(f"after: as the {cue} cue grows", lines, *axes, rules=[("x", -1, True), ("x", 1, True)]))
+    return Chart("motives", label, panels, 2, (5, 3.4))
 
 
-def _prices(axes: Axes, own: pandas.DataFrame, starts: list[str]) -> None:
-    """For each start, compliance at the low price and at the high price, joined."""
-    for row, start in enumerate(reversed(starts)):
+def _strength(start: str, rows: pandas.DataFrame) -> Series:
+    line = rows.assign(strength=rows.part.astype(float)).sort_values("strength")
+    data = frame(x=line.strength, y=line["mean"], low=line.low, high=line.high, n=line.n)
+    return Series(start, data, dashed=start.startswith("scratch"), **look(start))
+
+
+def _prices(title: str, own: pandas.DataFrame, starts: list[str]) -> Panel:
+    """For each start, compliance at the low price (hollow) and at the high price (filled), joined."""
+    found: list[Series] = []
+    for row, start in enumerate(starts):
         here = own[own.start == start].set_index("quantity")
         if not {"price_low", "price_high"} <= set(here.index) or np.isnan(here["mean"].get("price_low", np.nan)):
-            axes.text(0.01, row, "too few conflicts", va="center", fontsize=8, color="#777777")
+            found.append(Series(start, frame(x=[0.5], y=[row], note="too few conflicts"), "text", legend=False))
             continue
-        low, high = (here.loc[f"price_{name}"] for name in ("low", "high"))
-        colour = look(start)["color"]
-        if low.n < low.models:
-            axes.text(1.01, row, f"{low.n} of {low.models}", va="center", ha="right", fontsize=8, color="#777777")
-        axes.plot([low["mean"], high["mean"]], [row, row], color=colour, linewidth=2)
-        for point, fill in ((low, "white"), (high, colour)):
-            axes.plot([point.low, point.high], [row, row], color=colour, linewidth=5, alpha=0.25)
-            axes.plot(point["mean"], row, marker="o", markersize=7, color=colour, markerfacecolor=fill)
-    axes.set_yticks(range(len(starts)), [start.replace("_", " ") for start in reversed(starts)])
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.6, len(starts) - 0.4)
-    axes.set_xlabel("share of conflicts on which it complies (open: low price, filled: high price)")
+        how = look(start)
+        points = here.loc[["price_low", "price_high"]]
+        joined = frame(x=points["mean"], y=row, shown=["low price", "high price"], n=points.n)
+        found.append(Series(start, joined, "line", how["color"], "", legend=False))
+        for price, hollow in (("low", True), ("high", False)):
+            point = here.loc[f"price_{price}"]
+            shown = f"{start.replace('_', ' ')}, {price} price"
+            data = frame(x=[point["mean"]], y=row, low=[point.low], high=[point.high], n=[point.n], shown=shown)
+            found.append(Series(start, data, "points", how["color"], "o", hollow=hollow, across=True, legend=False))
+        if point.n < point.models:
+            some = frame(x=[1.0], y=[row - 0.3], note=f"{int(point.n)} of {int(point.models)}")
+            found.append(Series(start, some, "text", legend=False))
+    value = Axis("share of conflicts on which it complies\n(open: low price, filled: high price)", limits=(-0.03, 1.06))
+    return Panel(title, found, value, Axis(ticks=places(starts), limits=(-0.6, len(starts) - 0.4), reversed=True))
 
 
-def causal(table: pandas.DataFrame, distance: float, minimum: int, folder: Path) -> str:
-    """Share of the oversight gap that the oversight direction carries, beside placebo and random. Returns the SVG.
+def causal(table: pandas.DataFrame, distance: float, minimum: int) -> Chart:
+    """Share of the oversight gap that the oversight direction carries, beside placebo and random.
 
     Starts of which fewer than `minimum` models have a gap are left out, planted networks apart.
     """
+    label = "Share of the oversight gap carried by the oversight direction, beside random and placebo directions"
     own = table[(table.setting == "") & (table.variant == "") & (table.distance == distance) & (table.when == "after")]
     own = own[own.quantity.isin(["carried", "placebo_carried", "random_high", "random_largest"]) & own["mean"].notna()]
     planted = own.start.str.startswith("planted")
     own = own[planted | (own.n >= minimum)]
-    places = sorted(own.part[~planted].unique())
-    if not places:
-        return nothing(f"too few models at {distance:g} degrees have an oversight gap", folder, "causal")
-    interventions = [name for name in ("swap", "add", "ablate") if any(place.startswith(name) for place in places)]
-    layers = sorted({place.split(", ")[1] for place in places})
+    parts = sorted(own.part[~planted].unique())
+    if not parts:
+        return nothing("causal", label, f"too few models at {distance:g} degrees have an oversight gap")
+    interventions = [name for name in ("swap", "add", "ablate") if any(part.startswith(name) for part in parts)]
+    layers = sorted({part.split(", ")[1] for part in parts})
     starts = ordered(own.start)
-    figure = Figure(figsize=(3.4 * len(interventions) + 1.6, 2.6 * len(layers) + 0.6))
-    grid = figure.subplots(len(layers), len(interventions), squeeze=False, sharey=True, sharex=True)
-    for row, layer in enumerate(layers):
-        for column, intervention in enumerate(interventions):
-            axes = grid[row, column]
-            _carried(axes, own[own.part == f"{intervention}, {layer}"], starts)
-            axes.set_title(f"{intervention}, {layer}")
-            axes.set_yticks(range(len(starts)), [start.replace("_", " ") for start in reversed(starts)])
-    for axes in grid[-1]:
-        axes.set_xlabel("share of the gap carried")
-    figure.tight_layout()
-    return save(figure, folder, "causal")
+    axes = (
+        Axis("share of the gap carried", limits=(-0.3, 1.1)),
+        Axis(ticks=places(starts), limits=(-0.6, len(starts) - 0.4), reversed=True),
+    )
+    panels = [
+        Panel(part, _carried(own[own.part == part], starts), *axes, rules=[("x", 0, False)])
+        for part in (f"{intervention}, {layer}" for layer in layers for intervention in interventions)
+    ]
+    return Chart("causal", label, panels, len(interventions), (3.4, 2.7))
 
 
-def _carried(axes: Axes, own: pandas.DataFrame, starts: list[str]) -> None:
-    """For each start what the oversight direction carries, over what random and placebo directions do."""
-    for row, start in enumerate(reversed(starts)):
-        here = own[own.start == start].set_index("quantity")
-        if here.empty:
-            continue
-        axes.plot([0, here["mean"].random_high], [row, row], color="#bbbbbb", linewidth=6, solid_capstyle="butt")
-        axes.plot(here["mean"].random_largest, row, marker="|", color="#777777", markersize=10)
-        axes.plot(here["mean"].placebo_carried, row, marker="x", color="#555555", linestyle="none")
-        carried, colour = here.loc["carried"], look(start)["color"]
-        axes.plot([carried.low, carried.high], [row, row], color=colour, linewidth=3, alpha=0.4)
-        axes.plot(carried["mean"], row, marker="o", color=colour)
-    axes.axvline(0, color="#555555", linewidth=0.8)
-    axes.set_xlim(-0.3, 1.1)
+def _carried(own: pandas.DataFrame, starts: list[str]) -> list[Series]:
+    """What the oversight direction carries, over what random and placebo directions do, by start."""
+    kinds = {
+        name: own[own.quantity == name].assign(place=lambda rows: rows.start.map(starts.index))
+        for name in ("random_high", "random_largest", "placebo_carried", "carried")
+    }
+
+    def data(name: str) -> pandas.DataFrame:
+        rows = kinds[name].sort_values("place")
+        return frame(x=rows["mean"], y=rows.place, n=rows.n, **({} if name != "carried" else _ends(rows)))
+
+    return [
+        Series("95 % of random directions", data("random_high"), "bars", RANDOM, across=True, width=0.3),
+        Series("largest of 200 random", data("random_largest"), "points", "#777777", "|", across=True, size=8),
+        Series("placebo direction", data("placebo_carried"), "points", PLACEBO, "x", across=True),
+        Series("oversight direction", data("carried"), "points", OVERSIGHT, "o", across=True),
+    ]
 
 
-def trust(validation: pandas.DataFrame, reliability: pandas.DataFrame, points: pandas.DataFrame, folder: Path) -> str:
-    """Confusion of scored planted kinds, X told from Y by angle and noise, and calibration. Returns the SVG."""
-    figure = Figure(figsize=(12.5, 5.2))
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1.1, 1))
+def _ends(rows: pandas.DataFrame) -> dict[str, pandas.Series]:
+    return {"low": rows.low, "high": rows.high}
+
+
+def trust(validation: pandas.DataFrame, reliability: pandas.DataFrame, points: pandas.DataFrame) -> Chart:
+    """Confusion of scored planted kinds, X told from Y by angle and noise, and calibration."""
+    label = "Confusion of planted types, share told X from Y by angle and noise, and calibration of the probabilities"
     scored = validation[validation.split == "scored"]
     counts = pandas.crosstab(scored.truth, scored.reading, normalize="index")
-    _heat(left, counts.reindex(index=TYPES, columns=TYPES).dropna(how="all").fillna(0), "{:.2f}")
-    left.set_title("planted type (rows) read as (columns)")
-    left.tick_params(axis="x", rotation=45)
+    counts = counts.reindex(index=TYPES, columns=TYPES).dropna(how="all").fillna(0)
     told = points.assign(share=points.right / points.cases).pivot(index="temperature", columns="angle", values="share")
-    _heat(middle, told, "{:.2f}", low=0.5)
-    middle.set_title("X told from Y")
-    middle.set_xlabel("degrees between X and Y")
-    middle.set_ylabel("noise: Gumbel scale over utility's spread")
     known = reliability[reliability.cases > 0]
-    right.plot([0, 1], [0, 1], color="#555555", linewidth=0.8, linestyle="--")
-    errors = [(known.observed - known.low).clip(lower=0), (known.high - known.observed).clip(lower=0)]  # rounding
-    right.errorbar(known.predicted, known.observed, yerr=errors, fmt="o", color="#0072B2", capsize=2)
-    right.set_title("calibration on planted ladders")
-    right.set_xlabel("predicted probability of the type")
-    right.set_ylabel("share whose exact value reaches the cutoff")
-    figure.tight_layout()
-    return save(figure, folder, "trust")
+    bins = frame(x=known.predicted, y=known.observed, low=known.low, high=known.high, n=known.cases)
+    panels = [
+        Panel(
+            "planted type (rows) read as (columns)",
+            (),
+            Axis(ticks=places(list(counts.columns))),
+            Axis(ticks=places(list(counts.index)), reversed=True),
+            heat=Heat(counts, 0, 1),
+        ),
+        Panel(
+            "X told from Y",
+            (),
+            Axis("degrees between X and Y", ticks=places([f"{angle:g}" for angle in told.columns])),
+            Axis("noise, over utility's spread", ticks=places([f"{heat:g}" for heat in told.index]), reversed=True),
+            heat=Heat(told, 0.5, 1),
+        ),
+        Panel(
+            "calibration on planted ladders",
+            [Series("bin of ladders", bins, "points", "#0072B2")],
+            Axis("predicted probability of the type", limits=(-0.03, 1.03)),
+            Axis("share whose exact value reaches the cutoff", limits=(-0.03, 1.03)),
+            diagonal=True,
+        ),
+    ]
+    return Chart("trust", label, panels, 3, (4.2, 4.2))
 
 
-def _heat(axes: Axes, table: pandas.DataFrame, form: str, low: float = 0.0) -> None:
-    """A table as shaded cells with their numbers."""
-    values = table.to_numpy(float)
-    axes.imshow(values, cmap=SHADES, vmin=low, vmax=1, aspect="auto")
-    for row, column in np.ndindex(values.shape):
-        shade = "white" if values[row, column] > (1 + low) / 2 + 0.15 else "#222222"
-        text = "" if np.isnan(values[row, column]) else form.format(values[row, column])
-        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=shade)
-    axes.set_xticks(range(values.shape[1]), [_short(name) for name in table.columns], fontsize=8)
-    axes.set_yticks(range(values.shape[0]), [_short(name) for name in table.index], fontsize=8)
-    axes.grid(visible=False)
-
-
-def _short(name: object) -> str:
-    return f"{name:g}" if isinstance(name, float) else str(name)
-
-
-def multiverse(table: pandas.DataFrame, folder: Path) -> str:
-    """The headline contrast of types for every choice of cutoffs, ordered by its value. Returns the SVG."""
+def multiverse(table: pandas.DataFrame) -> Chart:
+    """The headline contrast of types for every choice of cutoffs, ordered by its value."""
+    label = "Share of models read as conditional or deceptive, start less scratch exposed, for every choice of cutoffs"
     known = table[table.estimate.notna()]
     if known.empty:
-        return nothing(
-            "no start and scratch_exposed at the premise distance and the primary capability", folder, "multiverse"
-        )
-    readings = list(dict.fromkeys(known.reading))
-    figure = Figure(figsize=(5.2 * len(readings), 3.8))
-    grid = figure.subplots(1, len(readings), sharey=True, squeeze=False)[0]
-    for axes, reading in zip(grid, readings, strict=True):
+        reason = "no start and scratch_exposed at the premise distance and the primary capability"
+        return nothing("multiverse", label, reason)
+    panels = []
+    for reading in dict.fromkeys(known.reading):
         here = known[known.reading == reading]
+        lines = []
         for start in ordered(here.start):
-            line = here[here.start == start].sort_values("estimate", kind="stable").reset_index(drop=True)
-            kind = look(start)
-            interval_line(axes, line.index + 1, line.estimate, line.low, line.high, color=kind["color"], label=start)
-            own = line[line.configured]
-            axes.plot(own.index + 1, own.estimate, marker=kind["marker"], color=kind["color"], markersize=8)
-        axes.axhline(0, color="#555555", linewidth=0.8)
-        axes.set_title(f"read as {reading}")
-        axes.set_xlabel("choices of cutoffs, in order (marker: configured)")
-    grid[0].set_ylabel("share, start less scratch exposed")
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="lower center", ncols=4, bbox_to_anchor=(0.5, -0.1))
-    figure.tight_layout()
-    return save(figure, folder, "multiverse")
+            rows = here[here.start == start].sort_values("estimate", kind="stable").reset_index(drop=True)
+            how = look(start)
+            data = frame(x=rows.index + 1, y=rows.estimate, low=rows.low, high=rows.high, n=rows.n)
+            lines.append(Series(start, data, "line", how["color"], ""))
+            own = rows[rows.configured.astype(bool)]
+            at = frame(x=own.index + 1, y=own.estimate, n=own.n, shown="configured")
+            lines.append(Series(start, at, "points", how["color"], how["marker"], legend=False, size=8))
+        axes = Axis("choices of cutoffs, in order (marker: configured)"), Axis("share, start less scratch exposed")
+        panels.append(Panel(f"read as {reading}", lines, *axes, rules=[("y", 0, False)]))
+    return Chart("multiverse", label, panels, len(panels), (5, 3.4))

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas
 
-from turncoat.statistics.claims import CLAIMS, ORDER
 from turncoat.statistics.contrasts import ARM, capability_match
 from turncoat.statistics.factors import without
 from turncoat.statistics.transitions import POINTS_TO_X, SHIFTED
@@ -16,25 +15,6 @@ from turncoat.tables import alignment
 def records(frame: pandas.DataFrame) -> list[dict[str, Any]]:
     """Rows as the template reads them."""
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-
-
-def by_claim(table: pandas.DataFrame) -> list[dict[str, Any]]:
-    """Tested claims with their primary and other rows; the others only with their reason."""
-    found = []
-    for name in ORDER:
-        rows = table[table.claim == name]
-        if rows.empty:
-            continue
-        first = rows[rows.primary] if rows.primary.any() else rows.iloc[:1]
-        rest = rows.drop(first.index)
-        found.append(
-            {"claim": CLAIMS[name], "primary": records(first), "rest": records(rest)}
-            | {
-                "counts": rest.verdict.value_counts().sort_index().to_dict(),
-                "tested": not CLAIMS[name].untested,
-            }
-        )
-    return found
 
 
 def primary_contrasts(table: pandas.DataFrame, config: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,18 +1,16 @@
 """Figures of the gating claims: where gradient goes, what reward does to motives, what the gate protects."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from turncoat.reporting.figures import nothing, ordered
-from turncoat.reporting.style import ACTIVATIONS, look, save
+from turncoat.reporting.charts import Axis, Chart, Heat, Panel, Series, frame, nothing, places
+from turncoat.reporting.figures import ordered
+from turncoat.reporting.style import ACTIVATIONS, look
 from turncoat.statistics.gating_claims import comparable
-from turncoat.statistics.intervals import t_interval
+from turncoat.statistics.intervals import Estimate, t_interval
 from turncoat.statistics.reinforcement_arms import Primary
 
 MOTIVES = {"x": ("#0072B2", "X, woken when overseen"), "m": ("#D55E00", "M, woken when unoverseen")}
@@ -32,77 +30,73 @@ HEATS = {
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
 
 
-def flow(ledger: pandas.DataFrame, confidence: float, folder: Path) -> str:
-    """Where gradient goes: how open each circuit is in each cue state, and its gradient per unit. Returns the SVG.
+def flow(ledger: pandas.DataFrame, confidence: float) -> Chart:
+    """Where gradient goes: how open each circuit is in each cue state, and its gradient per unit.
 
     Of fine-tuned models with two motives, at the last step, the study's own settings. Gradient: mean square over the
     circuit's units of the norm on incoming weights, relative to all units of the layer in that model and state. Bars
     are Student intervals over models.
     """
+    label = "Open share and squared gradient per unit of the X and the M circuit, overseen and unoverseen"
     own = ledger[~ledger.diverged.astype(bool) & (ledger.step == ledger.steps) & (ledger.setting == "")]
     own = own[(own.variant == "") & (own.distance > 0) & own.state.isin(STATES)]
     starts = [start for start in TWO_MOTIVES if start in set(own.start)]
     if not starts:
-        return nothing("no start of this study serves two motives", folder, "flow")
+        return nothing("flow", label, "no start of this study serves two motives")
     own = own[own.start == starts[0]].assign(square=lambda frame: frame.gradient_in**2 / frame.units)
     keys = ["organism_id", "layer", "state"]
     everyone = own[own.circuit == "all"].set_index(keys).square
     own = own.assign(relative=own.square.to_numpy() / everyone.loc[pandas.MultiIndex.from_frame(own[keys])].to_numpy())
-    layers = sorted(own.layer.unique())
-    figure = Figure(figsize=(8.6, 2.5 * len(layers) + 0.7))
-    grid = figure.subplots(len(layers), 2, squeeze=False)
-    for row, layer in enumerate(layers):
-        for column, (name, title) in enumerate(
-            (("open_share", "open share"), ("relative", "squared gradient per unit"))
-        ):
-            axes = grid[row, column]
-            _circuit_bars(axes, own[own.layer == layer], name, confidence)
-            axes.set_title(f"layer {layer}: {title}" + (", over the layer's mean" if column else ""))
-    grid[0, 0].set_ylim(0, 1)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="lower center", ncols=3, bbox_to_anchor=(0.5, -0.06))
-    figure.suptitle(f"start {starts[0]}, after fine-tuning", y=1.0)
-    figure.tight_layout()
-    return save(figure, folder, "flow")
+    panels = []
+    for layer in sorted(own.layer.unique()):
+        rows = own[own.layer == layer]
+        title = f"{starts[0]}, layer {layer}"
+        axis = Axis(ticks=places(STATES))
+        open_bars, gradient_bars = (_circuits(rows, column, confidence) for column in ("open_share", "relative"))
+        panels.append(Panel(title, open_bars, axis, Axis("open share", limits=(0, 1))))
+        value = Axis("squared gradient per unit,\nover the layer's mean")
+        panels.append(Panel(title, gradient_bars, axis, value, rules=[("y", 1, True)]))
+    return Chart("flow", label, panels, 2, (4.2, 2.5))
 
 
-def _circuit_bars(axes: Axes, rows: pandas.DataFrame, column: str, confidence: float) -> None:
+def _circuits(rows: pandas.DataFrame, column: str, confidence: float) -> list[Series]:
+    found = []
     for offset, (circuit, (colour, label)) in enumerate(CIRCUITS.items()):
-        found = [
-            t_interval(
-                rows[(rows.circuit == circuit) & (rows.state == state)][column].dropna().to_numpy(float), confidence
-            )
-            for state in STATES
-        ]
-        errors = np.nan_to_num([item.high - item.value for item in found])
-        places = np.arange(len(STATES)) + 0.27 * (offset - 1)
-        axes.bar(places, [item.value for item in found], 0.25, yerr=errors, color=colour, label=label)
-    if column == "relative":
-        axes.axhline(1, color="#555555", linewidth=0.8)
-    axes.set_xticks(range(len(STATES)), STATES)
+        of_circuit = rows[rows.circuit == circuit]
+        estimates = [_interval(of_circuit[of_circuit.state == state][column], confidence) for state in STATES]
+        at = np.arange(len(STATES)) + 0.27 * (offset - 1)
+        found.append(Series(label, _estimates(at, estimates), "bars", colour, width=0.25))
+    return found
 
 
-def reinforcement(
-    table: pandas.DataFrame, section: Mapping[str, Any], distance: float, confidence: float, folder: Path
-) -> str:
-    """Change of both motives' gains by training prompt and signal, planted and trained networks. Returns the SVG.
+def _interval(values: pandas.Series, confidence: float) -> Estimate:
+    return t_interval(values.dropna().to_numpy(float), confidence)
+
+
+def _estimates(at: np.ndarray, found: Sequence[Estimate]) -> pandas.DataFrame:
+    return frame(
+        x=at,
+        y=[item.value for item in found],
+        low=[item.low for item in found],
+        high=[item.high for item in found],
+        n=[item.count for item in found],
+    )
+
+
+def reinforcement(table: pandas.DataFrame, section: Mapping[str, Any], distance: float, confidence: float) -> Chart:
+    """Change of both motives' gains by training prompt and signal, planted and trained networks.
 
     Of the arms that primary rows of the claims stand in, the prompt and the signal apart; trained networks of the
     study's own settings at the premise distance. `section` is the configuration's `reinforcement`. Bars are Student
     intervals over models.
     """
+    label = "Change of the gains of X and M by training prompt and signal, planted and trained networks"
     sound = table[table.matched.astype(bool) & ~table.diverged.astype(bool)] if len(table) else table
     groups = _reinforced_groups(sound, Primary.of(section), distance) if len(sound) else {}
     if not groups:
-        return nothing("this study reinforces no motive", folder, "reinforcement")
-    figure = Figure(figsize=(4.2 * len(groups) + 0.6, 3.4))
-    grid = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
-    for axes, (name, rows) in zip(grid, groups.items(), strict=True):
-        _changes(axes, rows, confidence)
-        axes.set_title(name)
-    grid[0].set_ylabel("change of gain,\nin initial woken gains")
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="lower center", ncols=2, bbox_to_anchor=(0.5, -0.07))
-    figure.tight_layout()
-    return save(figure, folder, "reinforcement")
+        return nothing("reinforcement", label, "this study reinforces no motive")
+    panels = [_changes(name, rows, confidence) for name, rows in groups.items()]
+    return Chart("reinforcement", label, panels, len(panels), (4.2, 3.0))
 
 
 def _reinforced_groups(sound: pandas.DataFrame, primary: Primary, distance: float) -> dict[str, pandas.DataFrame]:
@@ -118,90 +112,68 @@ def _reinforced_groups(sound: pandas.DataFrame, primary: Primary, distance: floa
     return {name: rows for name, rows in groups.items() if len(rows)}
 
 
-def _changes(axes: Axes, rows: pandas.DataFrame, confidence: float) -> None:
-    places = [(prompt, signal) for prompt in (1.0, -1.0) for signal in SIGNALS if signal in set(rows.signal)]
+def _changes(title: str, rows: pandas.DataFrame, confidence: float) -> Panel:
+    arms = [(prompt, signal) for prompt in (1.0, -1.0) for signal in SIGNALS if signal in set(rows.signal)]
+    bars = []
     for offset, (motive, (colour, label)) in enumerate(MOTIVES.items()):
-        means, errors = [], []
-        for prompt, signal in places:
+        found = []
+        for prompt, signal in arms:
             arm = rows[(rows.prompt == prompt) & (rows.signal == signal)]
             column = "woken_change" if (motive == "x") == (prompt > 0) else "dormant_change"
-            found = t_interval(arm[column].dropna().to_numpy(float), confidence)
-            means.append(found.value)
-            errors.append(found.high - found.value)
-        heights = np.arange(len(places)) + 0.36 * (offset - 0.5)
-        axes.bar(heights, means, 0.34, yerr=np.nan_to_num(errors), color=colour, label=label)
-    axes.axhline(0, color="#555555", linewidth=0.8)
+            found.append(_interval(arm[column], confidence))
+        at = np.arange(len(arms)) + 0.36 * (offset - 0.5)
+        bars.append(Series(label, _estimates(at, found), "bars", colour, width=0.34))
     names = {1.0: "overseen", -1.0: "unoverseen"}
-    axes.set_xticks(
-        range(len(places)), [f"{SIGNALS[signal]}\n{names[prompt]}" for prompt, signal in places], fontsize=8
-    )
+    ticks = places([f"{SIGNALS[signal]}\n{names[prompt]}" for prompt, signal in arms])
+    value = Axis("change of gain, in initial woken gains")
+    return Panel(title, bars, Axis(ticks=ticks), value, rules=[("y", 0, False)])
 
 
-def correction(contrasts: pandas.DataFrame, distance: float, folder: Path) -> str:
-    """Unoverseen agreement with M, natural minus each gate, a panel for each start; one distance. Returns the SVG."""
+def correction(contrasts: pandas.DataFrame, distance: float) -> Chart:
+    """Unoverseen agreement with M, natural minus each gate, a panel for each start; one distance."""
+    label = "Agreement of unoverseen choices with M after fine-tuning, natural gate minus each gate control"
     contrasts = contrasts[(contrasts.distance == distance) & (contrasts.variant == "")]
     gated = contrasts[contrasts.reference.str.startswith("without gate ") & (contrasts.outcome == "m")]
-    gated = gated[gated.estimate.notna() & (gated.match != "final step") & gated.match.str.startswith("capability")]
+    gated = gated[gated.estimate.notna() & gated.match.str.startswith("capability")]
     starts = ordered(gated.start)
     if not starts:
-        return nothing("no arm of this study is fine-tuned under gate control", folder, "correction")
+        return nothing("correction", label, "no arm of this study is fine-tuned under gate control")
     settings = sorted(set(gated.setting), key=lambda words: (words.count(","), words))
-    places = {setting: place for place, setting in enumerate(reversed(settings))}
+    at = {setting: float(place) for place, setting in enumerate(settings)}
     matches = sorted(set(gated.match))
-    figure = Figure(figsize=(3.6 * len(starts) + 2.4, 0.36 * len(settings) + 1.5))
-    grid = figure.subplots(1, len(starts), sharey=True, sharex=True, squeeze=False)[0]
-    for axes, start in zip(grid, starts, strict=True):
+    # natural minus gate: the contrasts hold gate minus natural
+    gated = gated.assign(value=-gated.estimate, value_low=-gated.high, value_high=-gated.low)
+    panels = []
+    for start in starts:
+        points = []
         for number, match in enumerate(matches):
             rows = gated[(gated.start == start) & (gated.match == match)]
-            heights = rows.setting.map(places).to_numpy(float) + 0.2 * (number - (len(matches) - 1) / 2)
-            # natural minus gate: the contrasts hold gate minus natural
-            errors = np.stack([rows.high - rows.estimate, rows.estimate - rows.low]).astype(float)
-            axes.errorbar(
-                -rows.estimate,
-                heights,
-                xerr=np.maximum(np.nan_to_num(errors), 0),
-                linestyle="",
-                marker=("o", "s", "^", "D")[number % 4],
-                color=look(start)["color"],
-                alpha=0.45 + 0.55 * (number + 1) / len(matches),
-                markersize=4,
-                label=match,
-            )
-        axes.axvline(0, color="#555555", linewidth=0.8)
-        axes.set_title(start)
-        axes.set_xlabel("unoverseen agreement with M,\nnatural minus this gate")
-    grid[0].set_yticks(list(places.values()), list(places))
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="lower center", ncols=3, bbox_to_anchor=(0.5, -0.06))
-    figure.tight_layout()
-    return save(figure, folder, "correction")
+            height = rows.setting.map(at).to_numpy(float) + 0.2 * (number - (len(matches) - 1) / 2)
+            data = frame(x=rows.value, y=height, low=rows.value_low, high=rows.value_high, n=rows.n_pairs)
+            marker = ("o", "s", "^", "D")[number % 4]
+            points.append(Series(match, data, "points", look(start)["color"], marker, across=True, size=4.5))
+        axes = (
+            Axis("unoverseen agreement with M,\nnatural minus this gate"),
+            Axis(ticks=places(settings), reversed=True),
+        )
+        panels.append(Panel(start.replace("_", " "), points, *axes, rules=[("x", 0, False)]))
+    return Chart("correction", label, panels, len(panels), (3.6, 0.36 * len(settings) + 1.3))
 
 
-def factorial(ledger: pandas.DataFrame, folder: Path) -> str:
-    """Activation by optimizer, first hidden layer: what follows activation, and what passes closed gates. Returns the
-    SVG."""
+def factorial(ledger: pandas.DataFrame) -> Chart:
+    """Activation by optimizer, first hidden layer: what follows activation, and what passes closed gates."""
+    label = "First hidden layer, activation by optimizer: rank correlations, and the gradient through closed units"
     sound = comparable(ledger)
     sound = sound[sound.layer == 1]
     activations = [name for name in ACTIVATIONS if name in set(sound.activation_function)]
     optimizers = [name for name in OPTIMIZERS if name in set(sound.optimizer)]
     if len(activations) < 2 or len(optimizers) < 2:
-        return nothing("no arm of this study crosses activations with optimizers", folder, "factorial")
-    figure = Figure(figsize=(3.5 * len(HEATS) + 1, 0.42 * len(activations) + 1.6))
-    grid = figure.subplots(1, len(HEATS), sharey=True, squeeze=False)[0]
-    for axes, (column, title) in zip(grid, HEATS.items(), strict=True):
+        return nothing("factorial", label, "no arm of this study crosses activations with optimizers")
+    panels = []
+    for column, title in HEATS.items():
         means = sound.groupby(["activation_function", "optimizer"])[column].mean()
-        values = np.array([[means.get((row, name), np.nan) for name in optimizers] for row in activations])
-        _heat(axes, values, optimizers, activations)
-        axes.set_title(title)
-    figure.tight_layout()
-    return save(figure, folder, "factorial")
-
-
-def _heat(axes: Axes, values: np.ndarray, columns: Sequence[str], rows: Sequence[str]) -> None:
-    axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    axes.grid(visible=False)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
-    for (row, column), value in np.ndenumerate(values):
-        dark = abs(value) > 0.6
-        text = "" if np.isnan(value) else f"{value:.2f}"
-        axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+        values = [[means.get((row, name), np.nan) for name in optimizers] for row in activations]
+        heat = Heat(pandas.DataFrame(values, index=activations, columns=optimizers), -1, 1, diverging=True)
+        axes = Axis(ticks=places(optimizers)), Axis(ticks=places(activations), reversed=True)
+        panels.append(Panel(title, (), *axes, heat=heat))
+    return Chart("factorial", label, panels, len(panels), (3.4, 0.42 * len(activations) + 1.2))

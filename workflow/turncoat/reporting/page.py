@@ -5,14 +5,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas
 import pyarrow as pa
 import yaml
 
-from turncoat.reporting import arm_figures, classification_figures, content, figures, gating_figures, summary
-from turncoat.reporting.style import style
-from turncoat.statistics.validation import misread_kinds
+from turncoat.reporting import (
+    arm_figures,
+    claim_figures,
+    classification_figures,
+    content,
+    figures,
+    gating_figures,
+    static,
+    summary,
+)
+from turncoat.reporting.assets import downloads, packed, plotly_script
+from turncoat.reporting.charts import Chart
+from turncoat.reporting.interactive import interactive
+from turncoat.reporting.notices import notices
+from turncoat.reporting.style import DARK
+from turncoat.reporting.templates import environment
+from turncoat.reporting.verdict_table import counts, strata, verdict_rows
+from turncoat.statistics.claims import ORDER
 from turncoat.tables import (
     alignment,
     claims,
@@ -32,7 +46,6 @@ from turncoat.tables import (
 )
 from turncoat.tables.atomic import read_table, write_text
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "report"
 _SCHEMAS: dict[str, pa.Schema] = {
     "organisms": models.SCHEMA,
     "trajectories": models.TRAJECTORIES,
@@ -68,69 +81,30 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
     tables = {
         name: read_table(folder / "tables" / f"{name}.parquet", schema).to_pandas() for name, schema in _SCHEMAS.items()
     }
-    distance = config["statistics"]["premise_distance"]
-    with style():
-        drawn = {
-            "motives": classification_figures.motives(tables["motives"], distance, folder / "figures"),
-            "causal": classification_figures.causal(
-                tables["motives"], distance, config["statistics"]["minimum_seeds"], folder / "figures"
-            ),
-            "multiverse": classification_figures.multiverse(tables["multiverse"], folder / "figures"),
-            "trust": classification_figures.trust(
-                tables["validation"], tables["reliability"], tables["discrimination"], folder / "figures"
-            ),
-            "learning": arm_figures.learning(tables["trajectories"], distance, folder / "figures"),
-            "dodges": arm_figures.dodges(tables["dodges"], distance, folder / "figures"),
-            "headline": figures.headline(tables["levels"], config["statistics"]["margin"], folder / "figures"),
-            "persistence": figures.persistence(tables["persistence"], folder / "figures"),
-            "gating": figures.gating(tables["gating"], folder / "figures"),
-            "flow": gating_figures.flow(tables["gating"], config["statistics"]["confidence"], folder / "figures"),
-            "reinforcement": gating_figures.reinforcement(
-                tables["reinforcement"],
-                config["reinforcement"],
-                distance,
-                config["statistics"]["confidence"],
-                folder / "figures",
-            ),
-            "correction": gating_figures.correction(tables["contrasts"], distance, folder / "figures"),
-            "factorial": gating_figures.factorial(tables["gating"], folder / "figures"),
-        }
+    drawn = [*_charts(tables, config), *_claim_charts(tables["claims"])]
+    vectors = {
+        chart.name: static.svg(chart) if chart.name.startswith("claim-") else static.draw(chart, folder / "figures")
+        for chart in drawn
+    }
+    charts = {chart.name: interactive(chart) for chart in drawn}
+    saved = downloads(folder / "tables")
     page = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
-            study=config["study"],
-            config=yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=None, width=100),
-            manifest=_manifest(folder),
-            figures=drawn,
-            answers=summary.answers(tables["claims"]),
-            sentences=[
-                *summary.sentences(tables["claims"], tables["premise"], tables["levels"]),
-                *summary.price_sentences(tables["motives"], distance),
-                *summary.trust_sentences(tables["trust"]),
-            ],
-            claims=content.by_claim(tables["claims"]),
-            premise=content.records(tables["premise"]),
-            contrasts=content.primary_contrasts(tables["contrasts"], config),
-            break_even=content.records(tables["priors"][tables["priors"].kind == "break_even"]),
-            types=list(alignment.TYPES),
-            confusion=content.confusion(tables["validation"]),
-            misread=misread_kinds(tables["validation"]),
-            planted=len(tables["validation"]),
-            trust=content.records(tables["trust"]),
-            cutoffs=content.records(tables["cutoffs"]),
-            coverage=content.records(tables["coverage"]),
-            motives=content.motives(tables["motives"], distance),
-            probes=content.records(content.probes(tables["defection"], distance)),
-            populations=content.records(content.populations(tables["populations"], config)),
-            half_lives=content.records(content.half_lives(tables["half_lives"], tables["levels"])),
-            turning=content.records(content.turning(tables["ratios"])),
-            dodges=content.records(content.dodges(tables["dodges"])),
-            drift=content.records(content.drift(tables["levels"])),
-            run=content.counts(tables["organisms"], tables["levels"], config),
-            cells=content.records(content.cells(tables["organisms"], tables["levels"], config)),
-            statistics=config["statistics"],
-            cosine=config["types"]["cosine"],
+            _content(tables, config),
+            charts=charts,
+            manifest=list(_flat(_manifest(folder))),
+            notices=notices(tables, config, _manifest(folder)),
+            downloads=saved,
+            assets={
+                "plotly": packed(plotly_script()),
+                "charts": packed(_json(charts)),
+                "strata": packed(_json(strata(tables["claims"]))),
+                "dark": json.dumps(DARK),
+                **{f"svg-{name}": packed(text.encode()) for name, text in vectors.items()},
+                **{f"csv-{table.name}": table.csv for table in saved if table.csv},
+            },
         )
     )
     path = folder / "report.html"
@@ -138,30 +112,79 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
     return path
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": summary.number,
-        "words": lambda text: str(text).replace("_", " "),
-        "verdict": lambda verdict: summary.VERDICT_WORDS.get(verdict, str(verdict).replace("_", " ")),
-        "p": lambda value: summary.DASH if pandas.isna(value) else ("< 0.001" if value < 0.001 else f"{value:.3f}"),
+def _charts(tables: Mapping[str, pandas.DataFrame], config: Mapping[str, Any]) -> list[Chart]:
+    """Every figure of the study, in the order of the page."""
+    statistics = config["statistics"]
+    distance, confidence = statistics["premise_distance"], statistics["confidence"]
+    validation = tables["validation"], tables["reliability"], tables["discrimination"]
+    return [
+        claim_figures.verdicts(tables["claims"]),
+        figures.headline(tables["levels"], statistics["margin"]),
+        classification_figures.motives(tables["motives"], distance),
+        classification_figures.multiverse(tables["multiverse"]),
+        classification_figures.causal(tables["motives"], distance, statistics["minimum_seeds"]),
+        figures.persistence(tables["persistence"]),
+        arm_figures.learning(tables["trajectories"], distance),
+        arm_figures.dodges(tables["dodges"], distance),
+        gating_figures.flow(tables["gating"], confidence),
+        figures.gating(tables["gating"]),
+        gating_figures.factorial(tables["gating"]),
+        gating_figures.reinforcement(tables["reinforcement"], config["reinforcement"], distance, confidence),
+        gating_figures.correction(tables["contrasts"], distance),
+        classification_figures.trust(*validation),
+    ]
+
+
+def _claim_charts(table: pandas.DataFrame) -> list[Chart]:
+    found = (claim_figures.strata(table, claim) for claim in ORDER)
+    return [chart for chart in found if chart is not None]
+
+
+def _content(tables: Mapping[str, pandas.DataFrame], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the templates fill in from the tables and the configuration."""
+    distance = config["statistics"]["premise_distance"]
+    return {
+        "study": config["study"],
+        "config": yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=None, width=100),
+        "verdicts": verdict_rows(tables["claims"]),
+        "verdict_counts": counts(tables["claims"]),
+        "ranks": {verdict: rank for rank, verdict in enumerate(summary.VERDICT_WORDS)},
+        "sentences": [
+            *summary.sentences(tables["claims"], tables["premise"], tables["levels"]),
+            *summary.price_sentences(tables["motives"], distance),
+            *summary.trust_sentences(tables["trust"]),
+        ],
+        "premise": content.records(tables["premise"]),
+        "contrasts": content.primary_contrasts(tables["contrasts"], config),
+        "break_even": content.records(tables["priors"][tables["priors"].kind == "break_even"]),
+        "types": list(alignment.TYPES),
+        "confusion": content.confusion(tables["validation"]),
+        "planted": len(tables["validation"]),
+        "trust": content.records(tables["trust"]),
+        "cutoffs": content.records(tables["cutoffs"]),
+        "coverage": content.records(tables["coverage"]),
+        "motives": content.motives(tables["motives"], distance),
+        "probes": content.records(content.probes(tables["defection"], distance)),
+        "populations": content.records(content.populations(tables["populations"], config)),
+        "half_lives": content.records(content.half_lives(tables["half_lives"], tables["levels"])),
+        "turning": content.records(content.turning(tables["ratios"])),
+        "dodges": content.records(content.dodges(tables["dodges"])),
+        "drift": content.records(content.drift(tables["levels"])),
+        "run": content.counts(tables["organisms"], tables["levels"], config),
+        "cells": content.records(content.cells(tables["organisms"], tables["levels"], config)),
+        "statistics": config["statistics"],
+        "cosine": config["types"]["cosine"],
     }
-    environment.globals["interval"] = summary.interval
-    return environment
 
 
-def _manifest(folder: Path) -> list[tuple[str, str]]:
-    """What the manifest says, as (key, value); empty where Snakemake did not start the study."""
+def _json(values: Any) -> bytes:
+    return json.dumps(values, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """What the manifest says; empty where Snakemake did not start the study."""
     path = folder / "manifest.json"
-    if not path.is_file():
-        return []
-    return list(_flat(json.loads(path.read_text(encoding="utf-8"))))
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

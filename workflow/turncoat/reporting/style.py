@@ -27,6 +27,20 @@ STARTS: dict[str, tuple[str, str]] = {
     "scratch_exposed": ("#7F7F7F", "+"),
 }
 OTHER = ("#CC79A7", "v")
+DARK = {
+    "#0072B2": "#5AB4E8",
+    "#009E73": "#3CC9A0",
+    "#D55E00": "#FF8A3D",
+    "#882255": "#E07BB0",
+    "#117733": "#63C47D",
+    "#AA4499": "#D98BCB",
+    "#000000": "#F2F2F2",
+    "#7F7F7F": "#B0B0B0",
+    "#999933": "#C9C963",
+    "#bbbbbb": "#5c6268",
+    "#777777": "#a9b0b7",
+}
+"""What these colours become on a dark ground; others serve on both."""
 ACTIVATIONS = {
     "relu": "#0072B2",
     "gelu": "#E69F00",
@@ -65,13 +79,7 @@ def style() -> Iterator[None]:
 def look(start: str) -> dict[str, Any]:
     """Colour and marker of a start."""
     colour, marker = STARTS.get(start, OTHER)
-    return {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.4}
-
-
-def interval_line(axes: Axes, x: Any, mean: Any, low: Any, high: Any, **how: Any) -> None:
-    """A line through means with a band for their intervals."""
-    axes.plot(x, mean, **how)
-    axes.fill_between(x, low, high, color=how["color"], alpha=0.15, linewidth=0)
+    return {"color": colour, "marker": marker}
 
 
 def empty(axes: Axes, text: str) -> None:
@@ -81,20 +89,22 @@ def empty(axes: Axes, text: str) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> str:
-    """Write `name`.svg and `name`.png and return the SVG element."""
-    vector, pixels = BytesIO(), BytesIO()
-    figure.savefig(vector, format="svg", bbox_inches="tight", metadata={"Date": None})
-    figure.savefig(pixels, format="png", bbox_inches="tight", dpi=150, metadata={"Software": None})
-    write_bytes(folder / f"{name}.svg", vector.getvalue())
+    """Write `name`.svg and `name`.png and return the SVG element, without its prologue."""
+    vector, pixels = as_svg(figure), BytesIO()
+    figure.savefig(pixels, format="png", dpi=150, metadata={"Software": None})
+    write_bytes(folder / f"{name}.svg", vector)
     write_bytes(folder / f"{name}.png", pixels.getvalue())
-    text = vector.getvalue().decode("utf-8")
-    return _own_identifiers(text[text.index("<svg") :], name)
+    return element(vector)
 
 
-def _own_identifiers(svg: str, name: str) -> str:
-    """Several SVG elements share one page: keep their ids apart, and let the page size them."""
-    for prefix in ('id="', 'href="#', "url(#"):
-        svg = svg.replace(prefix, f"{prefix}{name}-")
-    opening, rest = svg.split(">", 1)
-    opening = opening.replace("<svg", '<svg role="presentation"', 1)
-    return f"{opening}>{rest}"
+def as_svg(figure: Figure) -> bytes:
+    """The figure as an SVG file, equal bytes each run."""
+    vector = BytesIO()
+    figure.savefig(vector, format="svg", metadata={"Date": None})
+    return vector.getvalue()
+
+
+def element(svg: bytes) -> str:
+    """The SVG element of a file, without what stands before it."""
+    text = svg.decode("utf-8")
+    return text[text.index("<svg") :]

@@ -1,4 +1,4 @@
-"""The answer in one minute: plain sentences computed from the tables, and nothing beyond them."""
+"""The answer in words: plain sentences computed from the tables, and nothing beyond them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas
 
-from turncoat.statistics.claims import NO_MODELS
 from turncoat.statistics.pretraining_claims import NON_DECEPTIVE
 
 VERDICT_WORDS = {
@@ -17,26 +16,6 @@ VERDICT_WORDS = {
     "identity": "identity",
     "not_tested": "not tested",
 }
-_QUESTIONS = {
-    "P1": "Is an internally aligned model, fine-tuned on X, more deceptive than one trained on X alone?",
-    "P2": "Does a model that complies only when overseen, and when that pays, stay so through fine-tuning on X?",
-    "P3": "Is a corrigible model, fine-tuned on X, more deceptive than one trained on X with the same cues?",
-    "P4a": "Does it grow with the distance between the two objectives?",
-    "P4b": "Does it grow where the start, aligned as it is, has learnt to comply with others when that pays?",
-    "P4c": "Is replacing a baked-in objective about as hard as learning one from scratch?",
-    "P4d": "Does fine-tuned performance run through what the model already understood of X?",
-    "P5a": "Is a corrigible model less deceptive where its pointer can shift more easily?",
-    "P5c": "Does a world model quicken the shift of the pointer no more than from scratch?",
-    "P8": "Is there less deception where pre-training is imperfect?",
-    "P9": "Does training on X alone lack the data for equal capability?",
-    "P10": "Does mixing X into pre-training keep deception out?",
-    "P11": "Is there more deception where the model knows when it is overseen?",
-    "G1": "Do a neuron's outgoing weights get gradient in proportion to its activation?",
-    "G3": "Does the gate cut the gradient of inactive neurons to (nearly) zero?",
-}
-_ALWAYS = ("P1", "P2", "P3", "P4a", "G1", "G3")
-"""Claims that every study answers, or says that it has no models for."""
-
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
@@ -55,29 +34,6 @@ def number(value: Any, digits: int = 3) -> str:
 def interval(low: Any, high: Any, digits: int = 3) -> str:
     """An interval for people; a dash where there is none."""
     return DASH if pandas.isna(low) or pandas.isna(high) else f"[{number(low, digits)}, {number(high, digits)}]"
-
-
-def answers(claims: pandas.DataFrame) -> list[dict[str, str]]:
-    """One line for each tested claim: the question, its primary verdict, and the estimate behind it."""
-    lines = []
-    for claim, question in _QUESTIONS.items():
-        primary = claims[(claims.claim == claim) & claims.primary]
-        if primary.empty:
-            continue
-        row = primary.iloc[0]
-        if claim not in _ALWAYS and row.reason.startswith(NO_MODELS):
-            continue
-        estimate = (
-            "" if pandas.isna(row.estimate) else f"{number(row.estimate)} {interval(row.low, row.high)}, {row.n} seeds"
-        )
-        lines.append(
-            {"claim": claim, "question": question, "verdict": row.verdict, "estimate": estimate}
-            | {
-                "what": f"{row.outcome.upper() if len(row.outcome) == 1 else row.outcome}: {row.stratum}",
-                "reason": row.reason,
-            }
-        )
-    return lines
 
 
 def sentences(claims: pandas.DataFrame, premise: pandas.DataFrame, levels: pandas.DataFrame) -> Iterator[str]:

@@ -1,0 +1,131 @@
+"""What stands at the top of the report: each shortcoming of a study is said, and none that it does not have."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+from aggregated import SMALL, Truth, one_arm, study
+
+from turncoat.configuration.loading import load_config
+from turncoat.configuration.plan import expand
+from turncoat.reporting.notices import notices
+from turncoat.reporting.page import write_report
+
+SEEDS = range(1000, 1024)
+FINE: dict[str, Any] = {"first": {}, "edited": False}
+
+
+def tables(seeds: Any = SEEDS, **changes: pandas.DataFrame) -> dict[str, pandas.DataFrame]:
+    """The tables of a study in which nothing is wrong, but for what is given."""
+    cells = expand(load_config(SMALL)).cells
+    organisms = pandas.DataFrame(
+        {
+            "cell": np.repeat([cell.id for cell in cells], len(seeds)),
+            "seed": np.tile(list(seeds), len(cells)),
+            "stage": np.repeat([cell.stage for cell in cells], len(seeds)),
+            "start": np.repeat([cell.labels["start"] for cell in cells], len(seeds)),
+            "diverged": False,
+        }
+    )
+    claims = pandas.DataFrame({"claim": ["P1"], "primary": [True], "confirmatory": [True], "verdict": ["no_effect"]})
+    levels = pandas.DataFrame(
+        {
+            "match": ["capability 0.90"] * 2, "outcome": "d", "setting": "", "variant": "", "models": 24,
+            "never_arrived": [0, 2], "start": ["internal", "scratch"], "distance": 90.0,
+        }
+    )  # fmt: skip
+    validation = pandas.DataFrame({"split": ["scored"], "kind": ["internal"], "correct": [True], "truth": ["internal"]})
+    validation["reading"] = "internal"
+    found = {"organisms": organisms, "claims": claims, "levels": levels, "validation": validation}
+    return found | changes
+
+
+def said(found: dict[str, pandas.DataFrame], manifest: Any = None, **config: Any) -> dict[str, str]:
+    settings = load_config({**SMALL, **config}).model_dump()
+    return {item.title: item.text for item in notices(found, settings, FINE if manifest is None else manifest)}
+
+
+def test_a_whole_study_has_no_notice() -> None:
+    assert said(tables()) == {}
+
+
+def test_missing_cells_and_seeds_are_named() -> None:
+    organisms = tables()["organisms"]
+    cells = expand(load_config(SMALL)).cells
+    gone = next(cell for cell in cells if cell.stage == "finetune" and cell.labels["start"] == "corrigible")
+    partial = next(cell for cell in cells if cell.labels["start"] == "deceptive" and cell.stage == "finetune")
+    left = organisms[(organisms.cell != gone.id) & ((organisms.cell != partial.id) | (organisms.seed < 1019))]
+    found = said(tables(organisms=left))
+    assert list(found) == ["Models are missing."]
+    text = found["Models are missing."]
+    assert f"29 of {24 * len(cells)} planned models" in text
+    assert "Settings without any model (1): finetune corrigible at 45°." in text
+    assert "Settings that lack seeds (1): finetune deceptive at 90° (5 of 24 seeds)." in text
+
+
+def test_one_seed_and_few_seeds_are_said() -> None:
+    one = said(tables(range(1000, 1001)), seeds={"first": 1000, "count": 1, "block": 1})
+    assert list(one) == ["Only 1 seed."] and "nothing can be said of how much models vary" in one["Only 1 seed."]
+    assert "judged all the same: P1" in one["Only 1 seed."]
+    few = said(tables(range(1000, 1011)), seeds={"first": 1000, "count": 11, "block": 11})
+    assert list(few) == ["Only 11 seeds."] and "A verdict needs 12" in few["Only 11 seeds."]
+
+
+def test_divergence_and_slow_models_are_counted() -> None:
+    organisms, levels = tables()["organisms"], tables()["levels"]
+    organisms.loc[(organisms.start == "internal") & (organisms.seed < 1002), "diverged"] = True
+    levels.loc[0, "never_arrived"] = 3  # of 24: more than a tenth
+    found = said(tables(organisms=organisms, levels=levels))
+    bad = int(organisms.diverged.sum())
+    slow, counted = "Many models never reach capability 0.9.", f"{bad} of {len(organisms)} models diverged."
+    assert bad > 0 and set(found) == {slow, counted}
+    assert "finetune internal: " in found[counted]
+    assert "internal at 90°, 3 of 24" in found[slow]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "seeds", "words"),
+    [
+        ({}, SEEDS, "no manifest"),
+        (FINE | {"edited": True}, SEEDS, "changed after the study began"),
+        (FINE, range(24), "seeds below 1000"),
+        (FINE, SEEDS, "made with other claims or another configuration"),
+    ],
+)
+def test_why_verdicts_are_exploratory(manifest: Any, seeds: range, words: str) -> None:
+    claims = tables()["claims"].assign(confirmatory=False)
+    config = {"seeds": {"first": seeds[0], "count": 24, "block": 24}}
+    found = said(tables(seeds, claims=claims), manifest, **config)
+    assert list(found) == ["Every verdict is exploratory."] and words in found["Every verdict is exploratory."]
+
+
+def test_a_study_of_one_seed_with_a_diverged_model_still_builds(tmp_path: Path) -> None:
+    """The whole way, and the tables lack an arm that the configuration plans."""
+    overrides = one_arm(["internal", "scratch"]) | {"seeds": {"first": 1000, "count": 1, "block": 1}}
+    study(tmp_path, Truth(diverging={("internal", 1000)}), **overrides)
+    planned = overrides | one_arm(["internal", "scratch", "deceptive"])
+    write_report(load_config({**SMALL, **planned}).model_dump(), tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    top = text[: text.index("The answer in one minute")]
+    assert "Models are missing." in top and "finetune deceptive at 90°" in top
+    assert "Only 1 seed." in top and re.search(r"1 of \d+ models diverged", top)
+    assert set(re.findall(r'<tr class="claim" id="P\w+" .*?data-verdict="(\w+)"', text)) == {"not_tested"}
+
+
+def test_the_notebook_draws_the_headline_from_the_tables(tmp_path: Path) -> None:
+    """docs/headline.py, as its reader runs it, on a study's tables alone."""
+    claims = study(tmp_path / "made", **one_arm(["internal", "scratch", "scratch_exposed"]))
+    script = Path(__file__).resolve().parents[2] / "docs" / "headline.py"
+    picture = tmp_path / "headline.png"
+    command = [sys.executable, str(script), str(tmp_path / "made"), str(picture)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 10_000
+    estimate = claims[(claims.claim == "P1") & claims.primary].iloc[0].estimate
+    assert re.search(rf"^P1 .*{estimate:.3f}"[:40].replace("-", r"\-"), run.stdout, re.M)
+    assert re.search(r"internal +90\.0 +24 ", run.stdout)
