@@ -95,6 +95,13 @@ def parent_option(wildcards, input):
     return ["--parent", str(Path(input.parent).parent)] if "parent" in input.keys() else []
 
 
+def checkpoints(wildcards, output):
+    """Where the job's training is kept while it goes on: no output, so that a job that was cut off finds it again."""
+    folder = Path(output.weights).parent
+    study = folder.parents[2]
+    return study / "checkpoints" / folder.relative_to(study)
+
+
 def training_code(stage):
     """A function from the job's wildcards to the fingerprint of the code that trains its cell, its dodge included."""
     known = {}

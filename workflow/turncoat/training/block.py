@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -9,11 +10,13 @@ from torch import Tensor
 from turncoat.organisms.choices import agreement, option_scores
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, initialise
+from turncoat.training.checkpoints import BlockKeeper, Keeper, Nowhere, Part
 from turncoat.training.devices import bounded_chunk, chunk_size
 from turncoat.training.interventions import Intervention
-from turncoat.training.loop import Measure, Progress, Recipe, Trajectory, train, warmed_state
+from turncoat.training.loop import Measure, Progress, Recipe, train, warmed_state
 from turncoat.training.starts import Lesson, rewards
 from turncoat.training.streams import Task, finetuning_stream, pretraining_stream, shown_inputs, task_episodes
+from turncoat.training.trajectories import Trajectory, join
 from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import seed_objectives
 from turncoat.worlds.world import World
@@ -32,9 +35,8 @@ class Trained:
 
     @property
     def diverged(self) -> Tensor:
-        """Members whose loss or weights were not finite at some check or snapshot, (E,)."""
-        weights = self.trajectory.weights.isfinite().all(-1).all(0)
-        return ~(weights & self.trajectory.loss[1:].isfinite().all(0))
+        """Members that diverged, and were frozen then, (E,)."""
+        return self.trajectory.diverged_step >= 0
 
 
 ChunkProgress = Callable[[int, int, int], Progress]
@@ -63,10 +65,14 @@ def pretrain_block(
     device: torch.device,
     progress: ChunkProgress,
     make_intervention: Callable[[], Intervention] = Intervention,
+    keeper: BlockKeeper | None = None,
 ) -> Trained:
-    """Pre-train one organism per seed from its own initial weights. X stands at `distance`, for what is told of it."""
+    """Pre-train one organism per seed from its own initial weights. X stands at `distance`, for what is told of it.
 
-    def train_chunk(seeds: Sequence[int], _: slice, objectives: Tensor, progress: Progress) -> Parts:
+    `keeper` keeps the training while it goes on, and is asked where to go on from.
+    """
+
+    def train_chunk(seeds: Sequence[int], _: slice, objectives: Tensor, progress: Progress, keeper: Keeper) -> Part:
         intervention = make_intervention()
         stack = initialise(architecture, seeds, world.input_power, device)
         before = fingerprints(stack)
@@ -76,11 +82,11 @@ def pretrain_block(
         measure = _measure(build_inputs(world, held_out, pretrained_contexts=True)[0], best)
         if lesson.start.overseen is None:
             measure = _nothing
-        trajectory = train(stack, stream, recipe, measure, progress, None, intervention, seeds)
+        trajectory = train(stack, stream, recipe, measure, progress, None, intervention, seeds, keeper)
         return before, trajectory, fingerprints(stack)
 
     size = bounded_chunk(chunk_size(device), device, world.options * batch, architecture.width)
-    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress)
+    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress, keeper)
 
 
 def finetune_block(
@@ -95,12 +101,15 @@ def finetune_block(
     device: torch.device,
     progress: ChunkProgress,
     make_intervention: Callable[[], Intervention] = Intervention,
+    keeper: BlockKeeper | None = None,
 ) -> Trained:
-    """Fine-tune on a task, from parents or from scratch."""
+    """Fine-tune on a task, from parents or from scratch; `keeper` as in pre-training."""
     # Capability is that of overseen choices; elicitation has none.
     judged = replace(task, label_noise=0.0, overseen=float(task.overseen > 0))
 
-    def train_chunk(seeds: Sequence[int], members: slice, objectives: Tensor, progress: Progress) -> Parts:
+    def train_chunk(
+        seeds: Sequence[int], members: slice, objectives: Tensor, progress: Progress, keeper: Keeper
+    ) -> Part:
         intervention = make_intervention()
         untrained = initialise(architecture, seeds, world.input_power, device)
         stack = untrained
@@ -115,16 +124,16 @@ def finetune_block(
         state = None
         if origin.optimizer_state is not None:
             state = _state_of(architecture, origin.optimizer_state, members, device)
-        elif origin.warm_steps:
+        elif origin.warm_steps and keeper.found() is None:
             # Of a data budget the warming takes its first episodes; with ever new ones it has some of its own.
             purpose = "warming" if task.budget is None else "finetuning"
             warming = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes, purpose)
             state = warmed_state(stack, warming, recipe, origin.warm_steps, seeds)
-        trajectory = train(stack, stream, recipe, measure, progress, state, intervention, seeds)
+        trajectory = train(stack, stream, recipe, measure, progress, state, intervention, seeds, keeper)
         return before, trajectory, fingerprints(stack)
 
     size = bounded_chunk(chunk_size(device), device, world.options * batch, architecture.width)
-    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress)
+    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress, keeper)
 
 
 def _state_of(
@@ -137,8 +146,7 @@ def _state_of(
     }
 
 
-Parts = tuple[list[str], Trajectory, list[str]]
-TrainChunk = Callable[[Sequence[int], slice, Tensor, Progress], Parts]
+TrainChunk = Callable[[Sequence[int], slice, Tensor, Progress, Keeper], Part]
 
 
 def _measure(inputs: Tensor, best: Tensor) -> Measure:
@@ -167,40 +175,21 @@ def _by_chunk(
     size: int,
     train_chunk: TrainChunk,
     progress: ChunkProgress,
+    keeper: BlockKeeper | None,
 ) -> Trained:
     objectives = seed_objectives(seeds, world.attributes, distance, device)
-    before: list[str] = []
-    after: list[str] = []
-    trajectories: list[Trajectory] = []
-    for first in range(0, len(seeds), size):
-        members = slice(first, min(first + size, len(seeds)))
-        told = progress(first, members.stop - first, len(seeds))
-        began, trajectory, ended = train_chunk(seeds[members], members, objectives[members], told)
-        before += began
-        after += ended
-        trajectories.append(trajectory)
-    return Trained(objectives, _join(trajectories), before, after)
-
-
-def _join(parts: Sequence[Trajectory]) -> Trajectory:
-    """Put the chunks of one block side by side."""
-    first = parts[0]
-
-    def across(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for part in parts], dim=1)
-
-    state = {
-        name: torch.cat([part.optimizer_state[name] for part in parts]) if value.ndim else value
-        for name, value in first.optimizer_state.items()
-    }
-    return Trajectory(
-        first.snapshots,
-        across("weights"),
-        first.checks,
-        across("loss"),
-        across("capability"),
-        across("cross_entropy"),
-        across("update_norm"),
-        across("displacement"),
-        state,
-    )
+    keeper = keeper or BlockKeeper(Nowhere(), device)
+    parts: list[Part] = []
+    first = 0
+    while first < len(seeds):
+        members = slice(first, keeper.stop_of(first, min(first + size, len(seeds))))
+        part = keeper.finished(first)
+        if part is None:
+            told = progress(first, members.stop - first, len(seeds))
+            own = keeper.chunk(first, members.stop)
+            part = train_chunk(seeds[members], members, objectives[members], told, own)
+            keeper.finish(first, members.stop, part)
+        parts.append(part)
+        first = members.stop
+    before, trajectories, after = zip(*parts, strict=True)
+    return Trained(objectives, join(trajectories), list(chain.from_iterable(before)), list(chain.from_iterable(after)))

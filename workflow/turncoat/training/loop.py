@@ -1,20 +1,24 @@
 """The training loop: a stack of organisms, a stream of batches, one optimizer."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count, islice
 
 import torch
 from torch import Tensor
 
 from turncoat.organisms.gates import NATURAL, GateControl, GatedBackward, gated_backward_of
 from turncoat.organisms.mlp import Stack, backward, forward
+from turncoat.training.checkpoints import NOTHING, Keeper, LoopState
+from turncoat.training.divergence import Freezer
 from turncoat.training.interventions import PLAIN, Intervention
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import BETA2, Optimizer, make_optimizer
 from turncoat.training.routing import read_out, routed_backward
 from turncoat.training.schedules import check_steps, rate_share, snapshot_steps
 from turncoat.training.streams import Batch, Stream
+from turncoat.training.trajectories import Trajectory
 
 
 @dataclass(frozen=True)
@@ -34,27 +38,6 @@ class Recipe:
     gate: GateControl = NATURAL
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """What training left behind, for E members.
-
-    snapshots: steps (K), each with weights (K, E, parameters). checks: steps (C), each with loss, capability and
-    cross-entropy on held-out episodes, norm of the last update and distance from the start, all (C, E); loss and update
-    are NaN at step 0.
-    optimizer_state: the optimizer's tensors after the last step, those per parameter as (E, parameters).
-    """
-
-    snapshots: list[int]
-    weights: Tensor
-    checks: list[int]
-    loss: Tensor
-    capability: Tensor
-    cross_entropy: Tensor
-    update_norm: Tensor
-    displacement: Tensor
-    optimizer_state: dict[str, Tensor]
-
-
 Measure = Callable[[Stack], tuple[Tensor, Tensor]]
 """Capability and cross-entropy of a stack's members on held-out episodes, (E,) each."""
 Progress = Callable[[int, Tensor, Tensor, float], None]
@@ -70,11 +53,14 @@ def train(
     state: Mapping[str, Tensor] | None = None,
     intervention: Intervention = PLAIN,
     seeds: Sequence[int] = (),
+    keeper: Keeper = NOTHING,
 ) -> Trajectory:
     """Train `stack` in place and return its trajectory. Members never mix: no operation reads across them.
 
     The optimizer goes on from `state`, laid out like the stack, or starts fresh. `seeds` are the members', which gate
-    control `shuffled` draws from. Raises ValueError where that has none, or gate control meets routed gradients.
+    control `shuffled` draws from. `stack` comes as it is at step 0 even where `keeper` found a later state to go on
+    from. Members that diverge are frozen (`divergence.py`).
+    Raises ValueError where gate `shuffled` has no seeds, or gate control meets routed gradients.
     """
     if intervention.routes is not None and recipe.gate.mode != "natural":
         raise ValueError(f"gate is {recipe.gate.mode!r}; allowed with an intervention that routes gradients: 'natural'")
@@ -83,36 +69,51 @@ def train(
         recipe = replace(recipe, heads={})
     flat = stack.flat
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
-    optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state, recipe.beta2)
     gradient = stack.with_flat(torch.zeros_like(flat))  # its padding stays zero
     beginning = flat.clone()
     kept, checks = snapshot_steps(recipe.steps, recipe.snapshots), check_steps(recipe.steps, recipe.snapshots)
-    weights: list[Tensor] = [stack.rows()]
-    unknown = torch.full((stack.members,), torch.nan, dtype=torch.float64, device=flat.device)
-    capability, cross_entropy = measure(stack)
-    if intervention.after_check is not None:
-        intervention.after_check(capability)
-    rows: list[tuple[Tensor, ...]] = [(unknown, capability, cross_entropy, unknown, torch.zeros_like(unknown))]
+    freezer = Freezer(stack)
+    found = keeper.found() if intervention.resumable else None
+    if found is None:
+        optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state, recipe.beta2)
+        step, window, weights, rows = 0, 0, [stack.rows()], [_first_row(stack, measure, intervention)]
+        freezer.check(stack, 0)
+    else:
+        step, window, weights, rows = found.step, found.window, found.weights, found.rows
+        flat.copy_(found.flat)
+        optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, found.optimizer, recipe.beta2)
+        freezer.restore(stack, found.diverged_step)
+        if gated is not None:
+            gated.step = found.step
+        if intervention.recall is not None:
+            intervention.recall(found.memory)
     started = time.monotonic()
-    for step, batch in enumerate(_endless(stream), start=1):
-        checked = step in checks
-        before = flat.clone() if checked or intervention.after_step is not None else flat
-        optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
-        loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated)
-        if intervention.after_step is not None:
-            intervention.after_step(stack, stack.with_flat(before))
-        if checked:
-            capability, cross_entropy = measure(stack)
-            if intervention.after_check is not None:
-                intervention.after_check(capability)
-            moved, away = (stack.rows(flat - other).double().norm(dim=1) for other in (before, beginning))
-            rows.append((loss.double(), capability, cross_entropy, moved, away))
-            if progress is not None:
-                progress(step, loss, capability, time.monotonic() - started)
-        if step in kept:
-            weights.append(stack.rows())
-        if step == recipe.steps:
-            break
+    while step < recipe.steps:
+        for batch in islice(stream(window), recipe.steps - step):
+            step += 1
+            checked = step in checks
+            before = flat.clone() if checked or intervention.after_step is not None else flat
+            optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
+            loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated)
+            if intervention.after_step is not None:
+                intervention.after_step(stack, stack.with_flat(before))
+            freezer.hold(flat)
+            if checked:
+                freezer.check(stack, step, loss)
+                capability, cross_entropy = measure(stack)
+                if intervention.after_check is not None:
+                    intervention.after_check(capability)
+                moved, away = (stack.rows(flat - other).double().norm(dim=1) for other in (before, beginning))
+                rows.append((loss.double(), capability, cross_entropy, moved, away))
+                if progress is not None:
+                    progress(step, loss, capability, time.monotonic() - started)
+            if step in kept:
+                weights.append(stack.rows())
+        window += 1
+        freezer.check(stack, step, loss)
+        if step < recipe.steps and intervention.resumable and keeper.due():
+            memory = {} if intervention.memory is None else intervention.memory()
+            keeper.save(LoopState(step, window, flat, optimizer.state, weights, rows, freezer.steps, memory))
     loss, capability, cross_entropy, update_norm, displacement = (
         torch.stack(column) for column in zip(*rows, strict=True)
     )
@@ -125,6 +126,7 @@ def train(
         cross_entropy,
         update_norm,
         displacement,
+        freezer.steps,
         {key: stack.rows(value) if value.shape == flat.shape else value for key, value in optimizer.state.items()},
     )
 
@@ -140,7 +142,7 @@ def warmed_state(
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
     optimizer = make_optimizer(recipe.optimizer, stack.flat, 0.0, beta2=recipe.beta2)
     gradient = stack.with_flat(torch.zeros_like(stack.flat))
-    for _, batch in zip(range(steps), _endless(stream), strict=False):
+    for batch in islice(chain.from_iterable(map(stream, count())), steps):
         train_step(stack, batch, recipe, columns, optimizer, gradient, gated=gated)
     return optimizer.state
 
@@ -178,8 +180,10 @@ def train_step(
     return loss
 
 
-def _endless(stream: Stream) -> Iterator[Batch]:
-    window = 0
-    while True:
-        yield from stream(window)
-        window += 1
+def _first_row(stack: Stack, measure: Measure, intervention: Intervention) -> tuple[Tensor, ...]:
+    """The courses at step 0."""
+    capability, cross_entropy = measure(stack)
+    if intervention.after_check is not None:
+        intervention.after_check(capability)
+    unknown = torch.full((stack.members,), torch.nan, dtype=torch.float64, device=stack.flat.device)
+    return unknown, capability, cross_entropy, unknown, torch.zeros_like(unknown)

@@ -1,0 +1,49 @@
+"""Members that diverge: found at the end of a window and at each check, and frozen from there on."""
+
+import torch
+from torch import Tensor
+
+from turncoat.organisms.mlp import Stack
+
+LARGEST_WEIGHT = 1e4  # beyond that a member has exploded: initial weights are below 10, and trained ones not far above
+
+
+class Freezer:
+    """Flags the members of a stack whose loss is not finite or one of whose weights is not, or is beyond 1e4, and keeps
+    their weights as they were when that was found. The others' bits are left alone.
+
+    `steps` (E,): the step at which each was found, -1 for sound ones.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self.steps = torch.full((stack.members,), -1, dtype=torch.int64, device=stack.flat.device)
+        self._frozen: tuple[Tensor, Tensor] | None = None
+
+    def check(self, stack: Stack, step: int, loss: Tensor | None = None) -> None:
+        """Freeze those that are found now; costs two reductions where none is."""
+        largest = torch.linalg.vector_norm(stack.flat, torch.inf)
+        known = self._frozen is not None
+        if not known and bool(largest <= LARGEST_WEIGHT) and (loss is None or bool(loss.isfinite().all())):
+            return
+        lost = torch.zeros_like(self.steps, dtype=torch.bool)
+        for view in stack.views.values():
+            lost |= ~(view.flatten(1).abs().amax(1) <= LARGEST_WEIGHT)  # NaN is not below either
+        if loss is not None:
+            lost |= ~loss.isfinite()
+        if bool((lost & (self.steps < 0)).any()):
+            self.restore(stack, torch.where(lost & (self.steps < 0), step, self.steps))
+
+    def hold(self, flat: Tensor) -> None:
+        """Undo a step of frozen members."""
+        if self._frozen is not None:
+            frozen, kept = self._frozen
+            torch.where(frozen, kept, flat, out=flat)
+
+    def restore(self, stack: Stack, steps: Tensor) -> None:
+        """Freeze the members whose `steps` are not negative, as they now are."""
+        self.steps = steps
+        if bool((steps >= 0).any()):
+            frozen = torch.zeros_like(stack.flat, dtype=torch.bool)
+            for view in stack.view(frozen).values():
+                view[steps >= 0] = True
+            self._frozen = frozen, stack.flat.clone()
