@@ -33,7 +33,7 @@ class CheckpointFile:
     """Keeps a job's state in `folder`, nothing if that is None; a `turncoat.training.checkpoints.Storage`.
 
     identity: what the job is, to which a file must be equal to be used; JSON. Written when `seconds` have passed since
-    the last time, and never so often that it takes more than a hundredth of the time.
+    the last time, and never so often that it takes more than a hundredth of the time; with 0, after every window.
     `seconds_before`: what the job had trained when the state that it goes on from was kept.
     """
 
@@ -84,7 +84,9 @@ class CheckpointFile:
 
     def due(self) -> bool:
         """Whether it is time to write again."""
-        return self.path is not None and time.monotonic() - self.written >= max(self.seconds, self.cost / LARGEST_SHARE)
+        if self.path is None or self.seconds == 0:
+            return self.path is not None
+        return time.monotonic() - self.written >= max(self.seconds, self.cost / LARGEST_SHARE)
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Replace the file in one step. Training goes on where that fails: the log says that it cannot be resumed."""
