@@ -18,6 +18,7 @@ from torch import Tensor
 import turncoat.training.loop as loop
 from synthetic import Truth, write_study
 from turncoat.organisms.mlp import Stack, initialise
+from turncoat.reporting.page import write_report
 from turncoat.stages.aggregate import aggregate
 from turncoat.training.block import Origin, Trained, finetune_block
 from turncoat.training.divergence import LARGEST_WEIGHT, Freezer
@@ -233,12 +234,14 @@ def test_what_diverged_is_never_averaged_in(tmp_path: Path) -> None:
     models = pandas.read_parquet(tmp_path / "tables" / "organisms.parquet")
     lost = set(models[models.diverged].organism_id)
     assert len(lost) == len(lost_seeds)
-    tables = []
+    tables, figures = [], []
     for value in (0.31, 0.77):
         assert numbers_become(tmp_path, lost, value) > 5
         aggregate(config, tmp_path, "0" * 12)
         files = sorted((tmp_path / "tables").glob("*.parquet"))
         tables.append({path.stem: pandas.read_parquet(path) for path in files})
+        write_report(config, tmp_path)
+        figures.append({path.name: path.read_bytes() for path in (tmp_path / "figures").glob("*.svg")})
     for name, first in tables[0].items():
         second = tables[1][name]
         if name in PER_MODEL:
@@ -248,3 +251,6 @@ def test_what_diverged_is_never_averaged_in(tmp_path: Path) -> None:
     different = tables[0]["alignment"].set_index("organism_id").loc[sorted(lost)]
     assert not different.equals(tables[1]["alignment"].set_index("organism_id").loc[sorted(lost)])
     assert tables[1]["levels"].diverged.sum() > 0
+    assert len(figures[0]) > 10
+    assert [name for name in figures[0] if figures[0][name] != figures[1][name]] == []
+    assert f"{len(lost)} diverged and are never averaged in" in (tmp_path / "report.html").read_text()

@@ -18,7 +18,7 @@ PER_ROW = 4
 def learning(trajectories: pandas.DataFrame, distance: float, folder: Path) -> str:
     """Mean capability over episodes, a panel for each method of fine-tuning, a line for each start. Returns the SVG.
 
-    `trajectories` is that table; models that diverged have no capability there. Bands are 1.96 standard errors.
+    `trajectories` is that table, without models that diverged. Bands are 1.96 standard errors.
     """
     tuned = trajectories[(trajectories.stage == "finetune") & (trajectories.distance == distance)]
     tuned = tuned[tuned.variant.map(_is_method).astype(bool) & tuned.setting.map(_is_method).astype(bool)]

@@ -69,6 +69,8 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
         name: read_table(folder / "tables" / f"{name}.parquet", schema).to_pandas() for name, schema in _SCHEMAS.items()
     }
     distance = config["statistics"]["premise_distance"]
+    lost = tables["organisms"].organism_id[tables["organisms"].diverged]
+    courses = tables["trajectories"][~tables["trajectories"].organism_id.isin(lost)]
     with style():
         drawn = {
             "motives": classification_figures.motives(tables["motives"], distance, folder / "figures"),
@@ -79,7 +81,7 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
             "trust": classification_figures.trust(
                 tables["validation"], tables["reliability"], tables["discrimination"], folder / "figures"
             ),
-            "learning": arm_figures.learning(tables["trajectories"], distance, folder / "figures"),
+            "learning": arm_figures.learning(courses, distance, folder / "figures"),
             "dodges": arm_figures.dodges(tables["dodges"], distance, folder / "figures"),
             "headline": figures.headline(tables["levels"], config["statistics"]["margin"], folder / "figures"),
             "persistence": figures.persistence(tables["persistence"], folder / "figures"),

@@ -8,6 +8,12 @@ from turncoat.organisms.mlp import Stack
 LARGEST_WEIGHT = 1e4  # beyond that a member has exploded: initial weights are below 10, and trained ones not far above
 
 
+def exploded(stack: Stack) -> Tensor:
+    """Members with a weight that is not finite or is beyond 1e4, (E,)."""
+    largest = [view.flatten(1).abs().amax(1) for view in stack.views.values()]
+    return ~(torch.stack(largest) <= LARGEST_WEIGHT).all(0)  # NaN is not below either
+
+
 class Freezer:
     """Flags the members of a stack whose loss is not finite or one of whose weights is not, or is beyond 1e4, and keeps
     their weights as they were when that was found. The others' bits are left alone.
@@ -25,9 +31,7 @@ class Freezer:
         known = self._frozen is not None
         if not known and bool(largest <= LARGEST_WEIGHT) and (loss is None or bool(loss.isfinite().all())):
             return
-        lost = torch.zeros_like(self.steps, dtype=torch.bool)
-        for view in stack.views.values():
-            lost |= ~(view.flatten(1).abs().amax(1) <= LARGEST_WEIGHT)  # NaN is not below either
+        lost = exploded(stack)
         if loss is not None:
             lost |= ~loss.isfinite()
         if bool((lost & (self.steps < 0)).any()):
