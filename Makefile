@@ -4,6 +4,7 @@
 #   make run STUDY=workflow/studies/mine.yaml another study
 #   make smoke                                every stage on tiny models
 #   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
+#   make chaos                                kills the smoke study twenty times; a folder under /tmp, about an hour
 #   make test | lint | check-env | clean-env
 
 CORES ?= all
@@ -16,7 +17,7 @@ MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke test cluster-test lint check-env clean-env
+.PHONY: run smoke test chaos cluster-test lint check-env clean-env
 
 run: $(STAMP)
 	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
@@ -28,6 +29,13 @@ smoke: $(STAMP)
 # A file of tests to a core; plain pytest runs one after the other.
 test: $(STAMP)
 	$(PYTHON) -m pytest --numprocesses auto --dist loadfile
+
+# Kill -9 at INSTANTS random instants, each followed by a rerun; EACH of them in one run of the study.
+INSTANTS ?= 20
+EACH ?= 1
+chaos: $(STAMP)
+	folder=$$(mktemp -d) && $(PYTHON) tests/workflow/chaos.py --instants $(INSTANTS) --each $(EACH) --folder $$folder/chaos \
+	--markdown $$folder/chaos.md && echo "the table: $$folder/chaos.md"
 
 # Fails, and skips nothing, where Slurm cannot be had.
 cluster-test: $(STAMP)

@@ -7,6 +7,7 @@ from turncoat.configuration import settings
 from turncoat.configuration.cells import canonical_json
 from turncoat.configuration.console import failed_jobs_text, plan_text
 from turncoat.configuration.device import has_gpu
+from turncoat.configuration.disk import require_room
 from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.loading import load_config, read_yaml
 from turncoat.configuration.manifest import save_study
@@ -35,6 +36,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 if workflow.is_main_process:
     CONFIG = checked(open_study, config, REPOSITORY, OVERLAYS, workflow.config_settings.config)
+    checked(require_room, Path.cwd())
 else:  # a job's process on a cluster: whose study this is, was settled by the process that submitted it
     CONFIG = checked(load_config, config, "the configuration that the job was given")
 HAS_GPU = checked(has_gpu)

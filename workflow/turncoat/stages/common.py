@@ -11,6 +11,7 @@ from pathlib import Path
 
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.gpus import VISIBLE, take_gpu
+from turncoat.stages.failures import explain_at_exit
 
 log = logging.getLogger("turncoat")
 
@@ -26,6 +27,7 @@ def stage_parser(stage: str, description: str) -> argparse.ArgumentParser:
 def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse, set the log up, and end the process if the code is not the one that the plan was made with."""
     options = parser.parse_args(arguments)
+    explain_at_exit()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr, force=True
     )
