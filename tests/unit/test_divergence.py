@@ -228,7 +228,7 @@ def test_what_diverged_is_never_averaged_in(tmp_path: Path) -> None:
     lost_seeds = [("internal", 1003), ("internal", 1011), ("scratch", 1005), ("conditional", 1003), ("deceptive", 1007)]
     truth = Truth(diverging=frozenset(lost_seeds))
     starts = ["internal", "conditional", "deceptive", "scratch", "scratch_exposed"]
-    overrides = one_arm(starts, elicit=True)
+    overrides = one_arm(starts, elicit=True) | {"statistics": {"resamples": 200}}
     config = write_study(tmp_path, overrides, truth)
     aggregate(config, tmp_path, "0" * 12)
     models = pandas.read_parquet(tmp_path / "tables" / "organisms.parquet")

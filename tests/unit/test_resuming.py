@@ -98,7 +98,7 @@ def tuning(
     def run(keeper: BlockKeeper | None, progress: Callable[[int, int, int], Progress]) -> Trained:
         return block.finetune_block(
             WORLD, ARCHITECTURE, 60, task or Task(), make_recipe(STEPS, snapshots=3, **recipe), BATCH, SEEDS,
-            origin or Origin(), CPU, progress, make, keeper,
+            origin or Origin(), CPU, progress, make, keeper=keeper,
         )  # fmt: skip
 
     return run
@@ -108,7 +108,7 @@ def pretraining(make: Callable[[], Intervention] = Intervention, start: str = "c
     def run(keeper: BlockKeeper | None, progress: Callable[[int, int, int], Progress]) -> Trained:
         return block.pretrain_block(
             WORLD, ARCHITECTURE, Lesson(find_start(start)), make_recipe(STEPS, **recipe), BATCH, 0.5, 60, SEEDS, CPU,
-            progress, make, keeper,
+            progress, make, keeper=keeper,
         )  # fmt: skip
 
     return run

@@ -1,16 +1,19 @@
 """What every stage's process does first: read its options, check the code it runs, settle threads, device and log."""
 
 import argparse
+import gc
 import json
 import logging
 import os
 import platform
 import sys
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.gpus import VISIBLE, take_gpu
+from turncoat.stages import AS_PROGRAM
 from turncoat.stages.failures import explain_at_exit
 
 log = logging.getLogger("turncoat")
@@ -28,6 +31,8 @@ def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] 
     """Parse, set the log up, and end the process if the code is not the one that the plan was made with."""
     options = parser.parse_args(arguments)
     explain_at_exit()
+    if AS_PROGRAM:
+        _settle_modules()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr, force=True
     )
@@ -41,6 +46,32 @@ def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] 
         sys.exit(f"--threads is {options.threads}; allowed: 1 or more")
     log.info("stage %s, code %s, threads %d", stage, running, options.threads)
     return options
+
+
+def _settle_modules() -> None:
+    """End what loading modules left to be done at every collection of garbage, and at the first Arrow array.
+
+    pyarrow loads pandas then, where it finds it, in case the values are a pandas object: 0.3 s a job. What it is asked
+    to make pandas objects of later still makes it load pandas.
+    """
+    gc.freeze()
+    gc.enable()
+    if "pandas" not in sys.modules:
+        import pyarrow
+
+        unfound = _Unfound()
+        sys.meta_path.insert(0, unfound)
+        pyarrow.array([])
+        sys.meta_path.remove(unfound)
+
+
+class _Unfound(MetaPathFinder):
+    """Makes Python find no pandas."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        """Raise ModuleNotFoundError for pandas; leave all else to the finders that follow."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
 
 
 def plugins(options: argparse.Namespace) -> list[str]:

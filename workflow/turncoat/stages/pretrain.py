@@ -52,6 +52,7 @@ def main() -> None:
         device,
         log_progress(training["steps"], checkpoints.spent),
         make_intervention,
+        training.get("draws", "host"),
         BlockKeeper(checkpoints, device),
     )
     seconds = checkpoints.spent()

@@ -1,5 +1,6 @@
 """Training a block of seeds, chunk by chunk."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -11,15 +12,18 @@ from turncoat.organisms.choices import agreement, option_scores
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, initialise
 from turncoat.training.checkpoints import BlockKeeper, Keeper, Nowhere, Part
-from turncoat.training.devices import bounded_chunk, chunk_size
+from turncoat.training.device_streams import DRAWS, DeviceStream, finetuning_on_device, pretraining_on_device
+from turncoat.training.devices import bounded_chunk, chunk_size, member_bytes, memory_chunk, release_memory
 from turncoat.training.interventions import Intervention
-from turncoat.training.loop import Measure, Progress, Recipe, train, warmed_state
+from turncoat.training.loop import Measure, Progress, Recipe, check_device_draws, train, warmed_state
 from turncoat.training.starts import Lesson, rewards
-from turncoat.training.streams import Task, finetuning_stream, pretraining_stream, shown_inputs, task_episodes
-from turncoat.training.trajectories import Trajectory, join
+from turncoat.training.streams import Stream, Task, finetuning_stream, pretraining_stream, shown_inputs, task_episodes
+from turncoat.training.trajectories import Trajectory, join, on_host
 from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import seed_objectives
 from turncoat.worlds.world import World
+
+log = logging.getLogger("turncoat")
 
 MATCHING_EPISODES = 1024  # held out for capability, apart from those that outcomes are measured on
 
@@ -65,18 +69,25 @@ def pretrain_block(
     device: torch.device,
     progress: ChunkProgress,
     make_intervention: Callable[[], Intervention] = Intervention,
+    draws: str = "host",
     keeper: BlockKeeper | None = None,
 ) -> Trained:
     """Pre-train one organism per seed from its own initial weights. X stands at `distance`, for what is told of it.
 
-    `keeper` keeps the training while it goes on, and is asked where to go on from.
+    `draws` says where the episodes are drawn, `host` or `device`; `keeper` keeps the training while it goes on, and is
+    asked where to go on from. Raises ValueError for what cannot be had with `draws`.
     """
+    _check_draws(draws, make_intervention, recipe, "fresh")
 
     def train_chunk(seeds: Sequence[int], _: slice, objectives: Tensor, progress: Progress, keeper: Keeper) -> Part:
         intervention = make_intervention()
         stack = initialise(architecture, seeds, world.input_power, device)
         before = fingerprints(stack)
-        stream = pretraining_stream(world, lesson, seeds, objectives, batch, overseen_share, intervention.episodes)
+        stream: Stream | DeviceStream
+        if draws == "device":
+            stream = pretraining_on_device(world, lesson, seeds, objectives, batch, overseen_share)
+        else:
+            stream = pretraining_stream(world, lesson, seeds, objectives, batch, overseen_share, intervention.episodes)
         held_out = draw_episodes(world, seeds, "matching", 0, 1, MATCHING_EPISODES, device, overseen_share)
         best = best_option(rewards(lesson.without_noise(), held_out, objectives, seeds, "matching", 0))[0]
         measure = _measure(build_inputs(world, held_out, pretrained_contexts=True)[0], best)
@@ -85,7 +96,7 @@ def pretrain_block(
         trajectory = train(stack, stream, recipe, measure, progress, None, intervention, seeds, keeper)
         return before, trajectory, fingerprints(stack)
 
-    size = bounded_chunk(chunk_size(device), device, world.options * batch, architecture.width)
+    size = _chunk(world, architecture, batch, recipe.snapshots, device)
     return _by_chunk(world, seeds, distance, device, size, train_chunk, progress, keeper)
 
 
@@ -101,9 +112,11 @@ def finetune_block(
     device: torch.device,
     progress: ChunkProgress,
     make_intervention: Callable[[], Intervention] = Intervention,
+    draws: str = "host",
     keeper: BlockKeeper | None = None,
 ) -> Trained:
-    """Fine-tune on a task, from parents or from scratch; `keeper` as in pre-training."""
+    """Fine-tune on a task, from parents or from scratch; `draws`, `keeper` and errors as in `pretrain_block`."""
+    _check_draws(draws, make_intervention, recipe, "warmed" if origin.warm_steps else "")
     # Capability is that of overseen choices; elicitation has none.
     judged = replace(task, label_noise=0.0, overseen=float(task.overseen > 0))
 
@@ -120,7 +133,11 @@ def finetune_block(
             intervention.begin(stack, untrained)
         shown = task_episodes(world, seeds, objectives, judged, "matching", 0, 1, MATCHING_EPISODES)
         measure = _measure(shown_inputs(world, shown)[0], best_option(shown.rewards)[0])
-        stream = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes)
+        stream: Stream | DeviceStream
+        if draws == "device":
+            stream = finetuning_on_device(world, seeds, objectives, batch, task)
+        else:
+            stream = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes)
         state = None
         if origin.optimizer_state is not None:
             state = _state_of(architecture, origin.optimizer_state, members, device)
@@ -132,8 +149,24 @@ def finetune_block(
         trajectory = train(stack, stream, recipe, measure, progress, state, intervention, seeds, keeper)
         return before, trajectory, fingerprints(stack)
 
-    size = bounded_chunk(chunk_size(device), device, world.options * batch, architecture.width)
+    size = _chunk(world, architecture, batch, recipe.snapshots, device)
     return _by_chunk(world, seeds, distance, device, size, train_chunk, progress, keeper)
+
+
+def _check_draws(draws: str, make_intervention: Callable[[], Intervention], recipe: Recipe, state: str) -> None:
+    if draws not in DRAWS:
+        raise ValueError(f"draws is {draws!r}; allowed: {', '.join(DRAWS)}")
+    if draws == "device":
+        check_device_draws(make_intervention(), recipe.gate.mode, state)
+
+
+def _chunk(world: World, architecture: Architecture, batch: int, snapshots: int, device: torch.device) -> int:
+    rows, judged = world.options * batch, world.options * MATCHING_EPISODES
+    if device.type == "cpu":
+        return bounded_chunk(chunk_size(device), device, rows, architecture.width)
+    hidden = architecture.width * architecture.depth
+    needed = member_bytes(architecture.parameters, architecture.inputs, hidden, rows, judged, snapshots)
+    return memory_chunk(device, needed)
 
 
 def _state_of(
@@ -187,9 +220,24 @@ def _by_chunk(
         if part is None:
             told = progress(first, members.stop - first, len(seeds))
             own = keeper.chunk(first, members.stop)
-            part = train_chunk(seeds[members], members, objectives[members], told, own)
-            keeper.finish(first, members.stop, part)
+            try:
+                before, trajectory, after = train_chunk(seeds[members], members, objectives[members], told, own)
+            except torch.OutOfMemoryError as problem:
+                size, reason = (members.stop - first) // 2, str(problem).split("\n")[0]
+                if not size:
+                    raise RuntimeError(f"the device's memory does not hold even one member: {reason}") from problem
+            else:
+                part = before, on_host(trajectory), after
+                keeper.finish(first, members.stop, part)
+        if part is None:
+            # Out of the handler, whose exception keeps the chunk's tensors alive.
+            log.warning("out of memory with %d members at once: again with %d (%s)", members.stop - first, size, reason)
+            keeper.forget()
+            release_memory(device)
+            continue
         parts.append(part)
         first = members.stop
-    before, trajectories, after = zip(*parts, strict=True)
-    return Trained(objectives, join(trajectories), list(chain.from_iterable(before)), list(chain.from_iterable(after)))
+    befores, trajectories, afters = zip(*parts, strict=True)
+    return Trained(
+        objectives, join(trajectories), list(chain.from_iterable(befores)), list(chain.from_iterable(afters))
+    )

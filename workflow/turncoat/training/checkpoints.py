@@ -111,6 +111,10 @@ class BlockKeeper:
         self.parts[first] = stop, part
         self.going = None
 
+    def forget(self) -> None:
+        """Let the state of the chunk at work go: it does not fit into memory here, and its parts are trained anew."""
+        self.going = None
+
     def chunk(self, first: int, stop: int) -> "ChunkKeeper":
         """The keeper of one chunk's loop."""
         state = self.going[2] if self.going is not None and self.going[:2] == (first, stop) else None
@@ -127,10 +131,10 @@ class BlockKeeper:
         self.storage.save(tensors, facts)
 
     def _unpack(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        moved = {name: value.to(self.device) for name, value in tensors.items()}
         for told in facts["parts"]:
-            self.parts[told["first"]] = told["stop"], _unpack_part(_under(moved, f"part{told['first']}"), told)
-        self.going = facts["first"], facts["stop"], _unpack_loop(moved, facts)
+            self.parts[told["first"]] = told["stop"], _unpack_part(_under(tensors, f"part{told['first']}"), told)
+        own = {name: value.to(self.device) for name, value in tensors.items() if not name.startswith("part")}
+        self.going = facts["first"], facts["stop"], _unpack_loop(own, facts)
 
 
 class ChunkKeeper(Keeper):

@@ -27,9 +27,11 @@ class Freezer:
 
     def check(self, stack: Stack, step: int, loss: Tensor | None = None) -> None:
         """Freeze those that are found now; costs two reductions where none is."""
-        largest = torch.linalg.vector_norm(stack.flat, torch.inf)
-        known = self._frozen is not None
-        if not known and bool(largest <= LARGEST_WEIGHT) and (loss is None or bool(loss.isfinite().all())):
+        low, high = torch.aminmax(stack.flat)
+        sound = (low >= -LARGEST_WEIGHT) & (high <= LARGEST_WEIGHT)  # false where a weight is NaN
+        if loss is not None:
+            sound &= loss.isfinite().all()
+        if self._frozen is None and bool(sound):
             return
         lost = exploded(stack)
         if loss is not None:

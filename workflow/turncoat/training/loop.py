@@ -1,9 +1,10 @@
 """The training loop: a stack of organisms, a stream of batches, one optimizer."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count, islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,13 +12,15 @@ from torch import Tensor
 from turncoat.organisms.gates import NATURAL, GateControl, GatedBackward, gated_backward_of
 from turncoat.organisms.mlp import Stack, backward, forward
 from turncoat.training.checkpoints import NOTHING, Keeper, LoopState
+from turncoat.training.device_steps import DeviceSteps, default_mode
+from turncoat.training.device_streams import DeviceStream
 from turncoat.training.divergence import Freezer
 from turncoat.training.interventions import PLAIN, Intervention
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import BETA2, Optimizer, make_optimizer
 from turncoat.training.routing import read_out, routed_backward
 from turncoat.training.schedules import check_steps, rate_share, snapshot_steps
-from turncoat.training.streams import Batch, Stream
+from turncoat.training.streams import WINDOW, Batch, Stream
 from turncoat.training.trajectories import Trajectory
 
 
@@ -46,7 +49,7 @@ Progress = Callable[[int, Tensor, Tensor, float], None]
 
 def train(
     stack: Stack,
-    stream: Stream,
+    stream: Stream | DeviceStream,
     recipe: Recipe,
     measure: Measure,
     progress: Progress | None = None,
@@ -60,24 +63,27 @@ def train(
     The optimizer goes on from `state`, laid out like the stack, or starts fresh. `seeds` are the members', which gate
     control `shuffled` draws from. `stack` comes as it is at step 0 even where `keeper` found a later state to go on
     from. Members that diverge are frozen (`divergence.py`).
-    Raises ValueError where gate `shuffled` has no seeds, or gate control meets routed gradients.
+    Raises ValueError where gate `shuffled` has no seeds, where gate control meets routed gradients, and where either or
+    a dodge's hook on single steps meets episodes drawn on the device.
     """
+    if isinstance(stream, DeviceStream):
+        check_device_draws(intervention, recipe.gate.mode, "")
     if intervention.routes is not None and recipe.gate.mode != "natural":
         raise ValueError(f"gate is {recipe.gate.mode!r}; allowed with an intervention that routes gradients: 'natural'")
     gated = gated_backward_of(recipe.gate, seeds, stack)
     if intervention.without_heads:
         recipe = replace(recipe, heads={})
     flat = stack.flat
-    columns = readout_columns(recipe.heads, stack.architecture.attributes)
-    gradient = stack.with_flat(torch.zeros_like(flat))  # its padding stays zero
     beginning = flat.clone()
     kept, checks = snapshot_steps(recipe.steps, recipe.snapshots), check_steps(recipe.steps, recipe.snapshots)
     freezer = Freezer(stack)
-    found = keeper.found() if intervention.resumable else None
+    if not intervention.resumable:
+        keeper = NOTHING
+    found = keeper.found()
     if found is None:
         optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state, recipe.beta2)
-        step, window, weights, rows = 0, 0, [stack.rows()], [_first_row(stack, measure, intervention)]
         freezer.check(stack, 0)
+        step, window, weights, rows = 0, 0, [stack.rows()], [_first_row(stack, measure, intervention)]
     else:
         step, window, weights, rows = found.step, found.window, found.weights, found.rows
         flat.copy_(found.flat)
@@ -88,32 +94,28 @@ def train(
         if intervention.recall is not None:
             intervention.recall(found.memory)
     started = time.monotonic()
-    while step < recipe.steps:
-        for batch in islice(stream(window), recipe.steps - step):
-            step += 1
-            checked = step in checks
-            before = flat.clone() if checked or intervention.after_step is not None else flat
-            optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
-            loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated)
-            if intervention.after_step is not None:
-                intervention.after_step(stack, stack.with_flat(before))
-            freezer.hold(flat)
-            if checked:
-                freezer.check(stack, step, loss)
-                capability, cross_entropy = measure(stack)
-                if intervention.after_check is not None:
-                    intervention.after_check(capability)
-                moved, away = (stack.rows(flat - other).double().norm(dim=1) for other in (before, beginning))
-                rows.append((loss.double(), capability, cross_entropy, moved, away))
-                if progress is not None:
-                    progress(step, loss, capability, time.monotonic() - started)
-            if step in kept:
-                weights.append(stack.rows())
-        window += 1
+    if isinstance(stream, DeviceStream):
+        course = _on_device(stack, stream, recipe, optimizer, checks, freezer, keeper, step)
+    else:
+        course = _step_by_step(
+            stack, stream, recipe, optimizer, checks, intervention, beginning, gated, freezer, step, window
+        )
+    for step, window, loss, before in course:
         freezer.check(stack, step, loss)
-        if step < recipe.steps and intervention.resumable and keeper.due():
-            memory = {} if intervention.memory is None else intervention.memory()
-            keeper.save(LoopState(step, window, flat, optimizer.state, weights, rows, freezer.steps, memory))
+        if before is None:
+            if keeper.due():
+                memory = {} if intervention.memory is None else intervention.memory()
+                keeper.save(LoopState(step, window, flat, optimizer.state, weights, rows, freezer.steps, memory))
+            continue
+        capability, cross_entropy = measure(stack)
+        if intervention.after_check is not None:
+            intervention.after_check(capability)
+        moved, away = (stack.rows(flat - other).double().norm(dim=1) for other in (before, beginning))
+        rows.append((loss.double(), capability, cross_entropy, moved, away))
+        if progress is not None:
+            progress(step, loss, capability, time.monotonic() - started)
+        if step in kept:
+            weights.append(stack.rows())
     loss, capability, cross_entropy, update_norm, displacement = (
         torch.stack(column) for column in zip(*rows, strict=True)
     )
@@ -129,6 +131,97 @@ def train(
         freezer.steps,
         {key: stack.rows(value) if value.shape == flat.shape else value for key, value in optimizer.state.items()},
     )
+
+
+class Stop(NamedTuple):
+    """Where a course stops: after a step that is checked, with the flat buffer before it; or between windows, without.
+    `window` is the stream's next one; `loss` (E,) is that before the last step."""
+
+    step: int
+    window: int
+    loss: Tensor
+    before: Tensor | None
+
+
+def _step_by_step(
+    stack: Stack,
+    stream: Stream,
+    recipe: Recipe,
+    optimizer: Optimizer,
+    checks: Sequence[int],
+    intervention: Intervention,
+    beginning: Tensor,
+    gated: GatedBackward | None,
+    freezer: Freezer,
+    step: int,
+    window: int,
+) -> Iterator[Stop]:
+    """Go on after `step` steps with that window; stops at each check and between windows."""
+    columns = readout_columns(recipe.heads, stack.architecture.attributes)
+    gradient = stack.with_flat(torch.zeros_like(stack.flat))  # its padding stays zero
+    while step < recipe.steps:
+        for batch in islice(stream(window), recipe.steps - step):
+            step += 1
+            checked = step in checks
+            before = stack.flat.clone() if checked or intervention.after_step is not None else stack.flat
+            optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
+            loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated)
+            if intervention.after_step is not None:
+                intervention.after_step(stack, stack.with_flat(before))
+            freezer.hold(stack.flat)
+            if checked:
+                yield Stop(step, window, loss, before)
+        window += 1
+        if step < recipe.steps:
+            yield Stop(step, window, loss, None)
+
+
+def _on_device(
+    stack: Stack,
+    stream: DeviceStream,
+    recipe: Recipe,
+    optimizer: Optimizer,
+    checks: Sequence[int],
+    freezer: Freezer,
+    keeper: Keeper,
+    done: int,
+) -> Iterator[Stop]:
+    """Go on after `done` steps; stops at each check, and between windows where the state is due to be kept, so that the
+    host waits for the device no oftener. What frozen members do meanwhile is undone at each stop."""
+    shares = [rate_share(recipe.schedule, step, recipe.steps) for step in range(1, recipe.steps + 1)]
+    rates = torch.tensor([recipe.learning_rate * share for share in shares], device=stack.flat.device)
+    columns = readout_columns(recipe.heads, stack.architecture.attributes)
+    mode = default_mode(stack.flat.device)
+    steps = DeviceSteps(stack, stream, dict(recipe.heads), recipe.entropy_bonus, columns, optimizer, rates, mode)
+    steps.number.fill_(done)
+    for step in (check for check in checks if check > done):
+        while done < step - 1:
+            size = min(step - 1 - done, WINDOW - done % WINDOW)
+            steps.run(size)
+            done += size
+            if done % WINDOW == 0 and keeper.due():
+                freezer.hold(stack.flat)
+                yield Stop(done, done // WINDOW, steps.loss.clone(), None)
+        freezer.hold(stack.flat)
+        before = stack.flat.clone()
+        steps.run(1)
+        done = step
+        freezer.hold(stack.flat)
+        yield Stop(done, done // WINDOW, steps.loss.clone(), before)
+
+
+def check_device_draws(intervention: Intervention, gate: str, state: str) -> None:
+    """Raise ValueError for what training on episodes drawn on the device cannot do."""
+    hooks = ("episodes", "routes", "gradient", "after_step")
+    used = [hook for hook in hooks if getattr(intervention, hook) is not None]
+    if used:
+        raise ValueError(f"draws is 'device', and a dodge changes {', '.join(used)}; allowed with it: draws 'host'")
+    if gate != NATURAL.mode:
+        raise ValueError(f"draws is 'device' and gate {gate!r}; allowed with it: draws 'host', or gate 'natural'")
+    if state == "warmed":
+        raise ValueError(
+            "draws is 'device' and optimizer_state 'warmed'; allowed with it: draws 'host', or fresh, carried"
+        )
 
 
 def warmed_state(

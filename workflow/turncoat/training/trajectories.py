@@ -1,7 +1,8 @@
 """What training leaves behind."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,3 +56,10 @@ def join(parts: Sequence[Trajectory]) -> Trajectory:
         torch.cat([part.diverged_step for part in parts]),
         state,
     )
+
+
+def on_host(trajectory: Trajectory) -> Trajectory:
+    """The same trajectory in the host's memory, which leaves the device's to the next chunk."""
+    found: dict[str, Any] = {name: value.cpu() for name, value in vars(trajectory).items() if isinstance(value, Tensor)}
+    state = {name: value.cpu() for name, value in trajectory.optimizer_state.items()}
+    return replace(trajectory, optimizer_state=state, **found)
