@@ -219,6 +219,39 @@ def test_pretraining_whose_choices_are_not_rewarded(tmp_path: Path, steps: list[
     assert_goes_on(pretraining(start="knowledge_only", heads={"oversight": 1.0}), tmp_path, steps)
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_with_episodes_drawn_on_the_device(optimizer: str, tmp_path: Path) -> None:
+    def run(keeper: BlockKeeper | None, progress: Callable[[int, int, int], Progress]) -> Trained:
+        recipe = make_recipe(STEPS, snapshots=3, optimizer=optimizer, schedule="cosine")
+        return block.finetune_block(
+            WORLD, ARCHITECTURE, 60, Task(budget=2 * WINDOW * BATCH), recipe, BATCH, SEEDS, Origin(), CPU, progress,
+            draws="device", keeper=keeper,
+        )  # fmt: skip
+
+    unbroken = run(None, quiet)
+    assert bits(cut_and_go_on(run, tmp_path, 4)) == bits(unbroken)
+    assert bits(run(BlockKeeper(Cutting(tmp_path / "whole", 99), CPU), quiet)) == bits(unbroken)
+
+
+def test_a_chunk_that_no_longer_fits_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state of two members is of no use where one fits at a time: they are trained anew, one by one."""
+    run = tuning()
+    unbroken = run(None, quiet)
+    with pytest.raises(CutOff):
+        run(BlockKeeper(Cutting(tmp_path, 3), CPU), quiet)
+    whole = block.train
+
+    def small(stack: Any, *rest: Any) -> Trajectory:
+        if stack.members > 1:
+            raise torch.OutOfMemoryError("too many")
+        return whole(stack, *rest)
+
+    monkeypatch.setattr(block, "train", small)
+    keeper = BlockKeeper(CheckpointFile(tmp_path, {"job": 1}, 1e9), CPU)
+    assert keeper.going is not None and keeper.going[:2] == (2, 4)
+    assert bits(run(keeper, quiet)) == bits(unbroken)
+
+
 def test_a_member_that_diverged_stays_so(tmp_path: Path, steps: list[int]) -> None:
     parents = pretraining()(None, quiet).trajectory.weights[-1].clone()
     steps.clear()

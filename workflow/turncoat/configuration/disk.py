@@ -25,7 +25,7 @@ def clock_warning(results: Path) -> str:
     """What to do about results whose time lies in the future; empty where none does.
 
     A clock that was put back leaves them. What is made from them is older than they are, whenever it is made, and
-    Snakemake makes it again with each run.
+    Snakemake may make it again with each run.
     """
     limit = time.time() + AHEAD
     ahead = [path for path in results.rglob("*") if path.suffix and path.stat().st_mtime > limit]
@@ -33,6 +33,6 @@ def clock_warning(results: Path) -> str:
         return ""
     return (
         f"{len(ahead)} files in {results} have times in the future, such as {min(ahead)}: the clock was put back. "
-        "Results are right all the same, but what depends on those files is made again with every run. Once the clock "
-        f"is right: find {results} -newermt now -exec touch -d 2000-01-01 {{}} +"
+        "Results are right all the same, but what depends on those files may be made again with every run. Once the "
+        f"clock is right: find {results} -newermt now -exec touch -d 2000-01-01 {{}} +"
     )
