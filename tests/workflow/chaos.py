@@ -46,6 +46,7 @@ class Outcome:
     checkpoints: int  # to go on from
     unlocked: bool  # whether Snakemake's lock had been left by the one before
     wrong_in_the_end: str = ""
+    went_on: int = 0  # jobs of this run of the study whose last try went on from a checkpoint
 
     @property
     def passed(self) -> bool:
@@ -282,7 +283,9 @@ def chain(
     """Instants of one run of the study, each followed by a rerun at once; the last rerun may end, and is compared."""
     outcomes = [strike(study, unbroken, first + at, *one, seed) for at, one in enumerate(planned)]
     wrong = finish(study, unbroken)
-    return [replace(outcome, wrong_in_the_end=wrong or "nothing") for outcome in outcomes]
+    logs = [path.read_text(errors="replace") for path in (study.results / "logs").rglob("*.log")]
+    went_on = sum("going on from" in log for log in logs)
+    return [replace(outcome, wrong_in_the_end=wrong or "nothing", went_on=went_on) for outcome in outcomes]
 
 
 if __name__ == "__main__":
