@@ -3,12 +3,16 @@
 #   make run                                  the default study, from nothing to results/default/report.html
 #   make run STUDY=workflow/studies/mine.yaml another study
 #   make smoke                                every stage on tiny models
+#   make bench                                training beside PyTorch and JAX, stages and planning: a table each
+#   make time-to-verdict                      what a finished study says of the time until P3 is known to 0.01
 #   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
 #   make chaos                                kills the smoke study twenty times; a folder under /tmp, about an hour
 #   make test | lint | check-env | clean-env
 
 CORES ?= all
 STUDY ?=
+STUDY_DIR ?= results/default
+BENCH ?=
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/installed
@@ -17,7 +21,7 @@ MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke test chaos cluster-test lint check-env clean-env
+.PHONY: run smoke test chaos bench time-to-verdict cluster-test lint check-env clean-env
 
 run: $(STAMP)
 	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
@@ -36,6 +40,15 @@ EACH ?= 1
 chaos: $(STAMP)
 	folder=$$(mktemp -d) && $(PYTHON) tests/workflow/chaos.py --instants $(INSTANTS) --each $(EACH) --folder $$folder/chaos \
 	--markdown $$folder/chaos.md && echo "the table: $$folder/chaos.md"
+
+# One thread; some 20 minutes on an idle core, BENCH=--quick a few. On a GPU: python -m benchmarks --device cuda.
+bench: $(STAMP)
+	$(PYTHON) -m pip install --quiet --editable '.[test,jax]' --constraint envs/constraints.txt
+	$(PYTHON) -m benchmarks $(BENCH)
+
+time-to-verdict: $(STAMP)
+	$(PYTHON) -m benchmarks.study $(STUDY_DIR)
+	$(PYTHON) -m benchmarks.verdict $(STUDY_DIR) --write docs/performance.md
 
 # Fails, and skips nothing, where Slurm cannot be had.
 cluster-test: $(STAMP)

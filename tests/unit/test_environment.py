@@ -42,7 +42,7 @@ def test_conda_pins_what_pip_pins(file: str) -> None:
 def test_every_dependency_is_pinned_within_its_range() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
-    for text in (*project["dependencies"], *optional["test"], *optional["slurm"]):
+    for text in (*project["dependencies"], *optional["test"], *optional["slurm"], *optional["jax"]):
         requirement = Requirement(text)
         assert requirement.specifier.contains(constraints()[requirement.name.lower()]), text
 
