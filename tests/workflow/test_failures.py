@@ -159,26 +159,27 @@ def test_a_results_folder_that_is_read_only(disk: Disk, unbroken: Tiny, tmp_path
 
 
 def set_times(folder: Path, ago: float) -> None:
+    then = time.time() - ago  # the same for all: parents must not be younger than what was made from them
     for path in folder.rglob("*"):
-        os.utime(path, times=(time.time() - ago,) * 2)
+        os.utime(path, times=(then, then))
 
 
 def test_a_clock_that_was_put_back(copy: Tiny, unbroken: Tiny) -> None:
-    """The parents' files lie in the future: whatever is made again has the same bits, and the cure ends it."""
+    """The parents' files lie in the future: Snakemake may refuse what is made from them; the cure completes."""
     set_times(copy.results / "pretrain", -DAY)
-    run = copy.run()
-    assert run.returncode == 0 and "rule pretrain" not in run.stdout, run.stdout
-    assert_same(copy, unbroken)
     text = clock_warning(copy.results)
     assert text.startswith(f"4 files in {copy.results} have times in the future, such as {copy.results}/pretrain/")
-    if "rule finetune" in run.stdout:
+    run = copy.run()
+    assert "rule pretrain" not in run.stdout
+    if run.returncode:
         assert "WARNING: 4 files in results/tiny have times in the future" in run.stdout
-    told = re.search(r"right: (find .*? \+)$", text)
+    told = re.search(r"again: (find .*? \+)$", text)
     assert told
     subprocess.run(told[1], shell=True, check=True, cwd=copy.folder)
     assert clock_warning(copy.results) == ""
     run = copy.run()
-    assert "Nothing to be done" in run.stdout, run.stdout
+    assert run.returncode == 0, run.stdout
+    assert_same(copy, unbroken)
 
 
 def test_times_long_past(copy: Tiny, unbroken: Tiny) -> None:
@@ -193,7 +194,7 @@ def test_a_parent_that_is_missing(copy: Tiny, unbroken: Tiny) -> None:
     weights.unlink()
     run = copy.run()
     assert run.returncode == 0, run.stdout
-    assert "Missing output files: " + str(weights.relative_to(copy.folder)) in run.stdout
+    assert "rule pretrain" in run.stdout
     assert_same(copy, unbroken)
 
 

@@ -24,8 +24,8 @@ def require_room(folder: Path) -> None:
 def clock_warning(results: Path) -> str:
     """What to do about results whose time lies in the future; empty where none does.
 
-    A clock that was put back leaves them. What is made from them is older than they are, whenever it is made, and
-    Snakemake may make it again with each run.
+    A clock that was put back leaves them. What is made from them would be older than they are, and
+    Snakemake refuses that.
     """
     limit = time.time() + AHEAD
     ahead = [path for path in results.rglob("*") if path.suffix and path.stat().st_mtime > limit]
@@ -33,6 +33,6 @@ def clock_warning(results: Path) -> str:
         return ""
     return (
         f"{len(ahead)} files in {results} have times in the future, such as {min(ahead)}: the clock was put back. "
-        "Results are right all the same, but what depends on those files may be made again with every run. Once the "
-        f"clock is right: find {results} -newermt now -exec touch -d 2000-01-01 {{}} +"
+        "Snakemake refuses what is made from them, for it would be older than they are. Once the clock is right, run "
+        f"this, then the study again: find {results} -newermt now -exec touch -d 2000-01-01 {{}} +"
     )
