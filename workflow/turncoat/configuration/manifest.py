@@ -18,7 +18,7 @@ from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan
 from turncoat.configuration.studies import overlay_names
-from turncoat.fingerprint import ROOT, files_fingerprint, stage_fingerprint
+from turncoat.fingerprint import ROOT, files_fingerprint, imported_files, stage_fingerprint
 
 STAGES = ("pretrain", "finetune", "classify", "classify_planted", "probe_gating", "reinforce", "aggregate", "report")
 PACKAGES = (
@@ -32,6 +32,7 @@ PACKAGES = (
     "safetensors",
     "matplotlib",
 )
+JUDGING = ("statistics/analysis.py", "statistics/outcomes.py", "classification/types.py")
 FIRST = ("started", "config_sha256", "claims_sha256", "git_commit")
 
 
@@ -39,7 +40,8 @@ def save_study(config: Config, plan: Plan, repository: Path, overlays: Sequence[
     """Write results/<study>/config.yaml and manifest.json, each under a temporary name and then renamed.
 
     The manifest's `first` keeps when the study first started and the hashes of claims and configuration then;
-    `edited` says whether either was ever another since, for what has been seen cannot be unseen. Raises
+    `edited` says whether either was ever another since, for what has been seen cannot be unseen; `looks` the numbers of
+    seeds that it was started with. Raises
     ConfigurationError where the folder cannot be written.
     """
     folder = Path("results") / config.study
@@ -63,6 +65,7 @@ def _save(
         manifest["first"] = before["first"]
         changed = any(manifest[key] != manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
         manifest["edited"] = changed or before.get("edited", True)
+        manifest["looks"] = sorted({*before.get("looks", []), *manifest["looks"]})
     _replace(folder / "config.yaml", merged_yaml(config))
     _replace(previous, json.dumps(manifest, indent=2) + "\n")
 
@@ -79,6 +82,7 @@ def describe(
         "overlays": overlay_names(repository, overlays),
         "config_sha256": config_sha256(config),
         "claims_sha256": claims_sha256(),
+        "looks": [config.seeds.count],
         "git_commit": commit,
         "git_dirty": None if changes is None else bool(changes),
         "code": {stage: stage_fingerprint(stage) for stage in STAGES},
@@ -94,13 +98,24 @@ def describe(
 
 
 def config_sha256(config: Config) -> str:
-    """Return the hash of the merged configuration, the same for equal values however they were written."""
-    return digest(canonical_json(config.model_dump()))
+    """Return the hash of the merged configuration, the same for equal values however they were written.
+
+    The number of seeds does not count where it is planned to grow (`statistics.planned_seeds`).
+    """
+    values = config.model_dump()
+    if config.statistics.planned_seeds is not None:
+        del values["seeds"]["count"]
+    return digest(canonical_json(values))
 
 
 def claims_sha256() -> str:
-    """Return the hash of the code that states the claims and judges them, without comments and docstrings."""
-    return files_fingerprint((ROOT / "statistics").glob("*.py"))
+    """Return the hash of the claims' declarations and of the code that judges them, without comments and docstrings.
+
+    That code is what verdicts go through: the analysis with all that it imports, outcomes, and types. What only
+    describes (figures, tables beside the claims, tests of the classifier) may change.
+    """
+    judging = set().union(*(imported_files(ROOT / file) for file in JUDGING))
+    return files_fingerprint({*judging, ROOT / "statistics" / "claims.yaml"})
 
 
 def merged_yaml(config: Config) -> str:
