@@ -10,6 +10,7 @@
 #   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
 #   make compare STUDIES="results/a results/b"  studies side by side, as compare.html
 #   make browser-test                         the report in a real Chromium (skips nothing)
+#   make chaos                                kills the smoke study twenty times; a folder under /tmp, about an hour
 #   make test | lint | check-env | clean-env
 
 CORES ?= all
@@ -24,7 +25,7 @@ MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke compare test bench bench-aggregate time-to-verdict selftest browser-test cluster-test lint
+.PHONY: run smoke compare test bench bench-aggregate time-to-verdict selftest browser-test chaos cluster-test lint
 .PHONY: check-env clean-env
 
 run: $(STAMP)
@@ -47,6 +48,13 @@ test: $(STAMP)
 browser-test: $(STAMP)
 	$(PYTHON) -m pip install --quiet --editable '.[test,browser]' --constraint envs/constraints.txt
 	TURNCOAT_BROWSER_REQUIRED=1 $(PYTHON) -m pytest -m browser tests/browser
+
+# Kill -9 at INSTANTS random instants, each followed by a rerun; EACH of them in one run of the study.
+INSTANTS ?= 20
+EACH ?= 1
+chaos: $(STAMP)
+	folder=$$(mktemp -d) && $(PYTHON) tests/workflow/chaos.py --instants $(INSTANTS) --each $(EACH) --folder $$folder/chaos \
+	--markdown $$folder/chaos.md && echo "the table: $$folder/chaos.md"
 
 # One thread; some 20 minutes on an idle core, BENCH=--quick a few. On a GPU: python -m benchmarks --device cuda.
 bench: $(STAMP)

@@ -125,6 +125,7 @@ def _organisms(cell: Cell, block: Block, seeds: np.ndarray, diverged: np.ndarray
         "initial_fingerprint": [f"{seed + 1:08x}{cell.parent}" if cell.parent else f"{seed:08x}" for seed in seeds],
         "final_fingerprint": [f"{seed + 1:08x}{cell.id}" for seed in seeds],
         "diverged": diverged,
+        "diverged_step": [steps if lost else None for lost in diverged.tolist()],
         "device": ["cpu"] * count,
         "parameters": np.full(count, 5000),
         "steps": np.full(count, steps),

@@ -193,9 +193,10 @@ def test_models_that_are_not_finite_are_left_out() -> None:
     assert all(len(features) == 64 and np.isfinite(features).all() for features in rows.features.values())
 
 
-def test_a_study_whose_models_all_diverged_has_rows_without_probes() -> None:
+@pytest.mark.parametrize("weight", [torch.nan, 2e4])
+def test_a_study_whose_models_all_diverged_has_rows_without_probes(weight: float) -> None:
     organisms = make_organisms(SEEDS)
-    organisms.weights[-1] = torch.nan
+    organisms.weights[-1, :, 3] = weight
     columns = probe_cells({"a": defection_rows(organisms, 16, 2)}, 5, 10)
     table = build_table(columns, defection.SCHEMA, "here").to_pylist()
     assert [(row["seeds"], row["positives"], row["auroc"], row["random_mean"]) for row in table] == [

@@ -7,6 +7,7 @@ from turncoat.configuration import settings
 from turncoat.configuration.cells import canonical_json
 from turncoat.configuration.console import failed_jobs_text, plan_text
 from turncoat.configuration.device import has_gpu
+from turncoat.configuration.disk import require_room
 from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.loading import load_config, read_yaml
 from turncoat.configuration.manifest import save_study
@@ -35,6 +36,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 if workflow.is_main_process:
     CONFIG = checked(open_study, config, REPOSITORY, OVERLAYS, workflow.config_settings.config)
+    checked(require_room, Path.cwd())
 else:  # a job's process on a cluster: whose study this is, was settled by the process that submitted it
     CONFIG = checked(load_config, config, "the configuration that the job was given")
 HAS_GPU = checked(has_gpu)
@@ -93,6 +95,13 @@ def carried_files(wildcards):
 def parent_option(wildcards, input):
     """The stage's option that names the parent's folder, empty from scratch."""
     return ["--parent", str(Path(input.parent).parent)] if "parent" in input.keys() else []
+
+
+def checkpoints(wildcards, output):
+    """Where the job's training is kept while it goes on: no output, so that a job that was cut off finds it again."""
+    folder = Path(output.weights).parent
+    study = folder.parents[2]
+    return study / "checkpoints" / folder.relative_to(study)
 
 
 def training_code(stage):

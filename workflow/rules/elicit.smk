@@ -29,8 +29,9 @@ rule elicit:
         seeds=seed_count,
         parent=parent_option,
         folder=lambda wildcards, output: Path(output.weights).parent,
+        checkpoints=checkpoints,
         code=training_code("finetune"),
     shell:
         "python -m turncoat.stages.finetune --cell {wildcards.cell} --settings {params.settings:q}"
         " --first-seed {params.first} --seed-count {params.seeds} {params.parent} --output {params.folder}"
-        " --threads {threads} --code {params.code} > {log} 2>&1"
+        " --checkpoints {params.checkpoints} --threads {threads} --code {params.code} > {log} 2>&1"

@@ -26,8 +26,9 @@ rule pretrain:
         first=first_seed,
         seeds=seed_count,
         folder=lambda wildcards, output: Path(output.weights).parent,
+        checkpoints=checkpoints,
         code=training_code("pretrain"),
     shell:
         "python -m turncoat.stages.pretrain --cell {wildcards.cell} --settings {params.settings:q}"
         " --first-seed {params.first} --seed-count {params.seeds} --output {params.folder}"
-        " --threads {threads} --code {params.code} > {log} 2>&1"
+        " --checkpoints {params.checkpoints} --threads {threads} --code {params.code} > {log} 2>&1"

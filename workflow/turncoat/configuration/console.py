@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from turncoat.configuration.disk import clock_warning
 from turncoat.configuration.manifest import merged_yaml
 from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan
@@ -58,6 +59,9 @@ def _warnings(config: Config, plan: Plan) -> str:
     free = shutil.disk_usage(Path.cwd()).free / 1e6
     if megabytes > free:
         found.append(f"about {megabytes:,.0f} megabytes will be written, and {free:,.0f} are free here")
+    early = clock_warning(Path("results") / config.study)
+    if early:
+        found.append(early)
     return "".join(f"\nWARNING: {text}." for text in found)
 
 

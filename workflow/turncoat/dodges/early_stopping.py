@@ -1,5 +1,7 @@
 """Early stopping: each model rests as soon as it is capable enough."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,14 @@ def make() -> Intervention:
             for name, view in stack.views.items():
                 view[rested] = before.views[name][rested]
 
-    return Intervention(after_step=hold, after_check=check)
+    def memory() -> dict[str, Tensor]:
+        return {"rested": rested}
+
+    def recall(kept: Mapping[str, Tensor]) -> None:
+        nonlocal rested
+        rested = kept["rested"]
+
+    return Intervention(after_step=hold, after_check=check, memory=memory, recall=recall)
 
 
 DODGE = Dodge(

@@ -16,7 +16,7 @@ PER_ROW = 4
 def learning(trajectories: pandas.DataFrame, distance: float) -> Chart:
     """Mean capability over episodes, a panel for each method of fine-tuning, a line for each start.
 
-    `trajectories` is that table; models that diverged have no capability there. Bands are 1.96 standard errors.
+    `trajectories` is that table, without models that diverged. Bands are 1.96 standard errors.
     """
     label = "Mean capability on X against episodes of fine-tuning, by start, a panel for each method"
     tuned = trajectories[(trajectories.stage == "finetune") & (trajectories.distance == distance)]

@@ -117,6 +117,8 @@ def _charts(tables: Mapping[str, pandas.DataFrame], config: Mapping[str, Any]) -
     statistics = config["statistics"]
     distance, confidence = statistics["premise_distance"], statistics["confidence"]
     validation = tables["validation"], tables["reliability"], tables["discrimination"]
+    lost = tables["organisms"].organism_id[tables["organisms"].diverged]
+    courses = tables["trajectories"][~tables["trajectories"].organism_id.isin(lost)]
     return [
         claim_figures.verdicts(tables["claims"]),
         figures.headline(tables["levels"], statistics["margin"]),
@@ -124,7 +126,7 @@ def _charts(tables: Mapping[str, pandas.DataFrame], config: Mapping[str, Any]) -
         classification_figures.multiverse(tables["multiverse"]),
         classification_figures.causal(tables["motives"], distance, statistics["minimum_seeds"]),
         figures.persistence(tables["persistence"]),
-        arm_figures.learning(tables["trajectories"], distance),
+        arm_figures.learning(courses, distance),
         arm_figures.dodges(tables["dodges"], distance),
         gating_figures.flow(tables["gating"], confidence),
         figures.gating(tables["gating"]),

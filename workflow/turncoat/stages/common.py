@@ -14,6 +14,7 @@ from pathlib import Path
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.gpus import VISIBLE, take_gpu
 from turncoat.stages import AS_PROGRAM
+from turncoat.stages.failures import explain_at_exit
 
 log = logging.getLogger("turncoat")
 
@@ -29,6 +30,7 @@ def stage_parser(stage: str, description: str) -> argparse.ArgumentParser:
 def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse, set the log up, and end the process if the code is not the one that the plan was made with."""
     options = parser.parse_args(arguments)
+    explain_at_exit()
     if AS_PROGRAM:
         _settle_modules()
     logging.basicConfig(

@@ -7,7 +7,6 @@ python -m turncoat.stages.finetune --cell ID --settings JSON --first-seed 1000 -
 import argparse
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,19 @@ import torch
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
-from turncoat.stages.training import add_training_options, find_dodge, log_progress, make_recipe, write_block
+from turncoat.stages.training import (
+    add_training_options,
+    find_dodge,
+    log_progress,
+    make_recipe,
+    open_checkpoints,
+    write_block,
+)
 from turncoat.tables import organisms as organisms_table
 from turncoat.tables.atomic import TableError, read_table
 from turncoat.tables.weights import Organisms, load_optimizer, load_organisms
 from turncoat.training.block import Origin, finetune_block
+from turncoat.training.checkpoints import BlockKeeper
 from turncoat.training.devices import find_device, settle_process
 from turncoat.training.streams import Task
 from turncoat.worlds.world import World
@@ -40,7 +47,11 @@ def main() -> None:
     world = World.from_settings(settings["world"])
     architecture = Architecture.from_settings(settings["organism"], world.input_width, world.attributes)
     seeds = range(options.first_seed, options.first_seed + options.seed_count)
-    started = time.monotonic()
+    make_intervention = find_dodge(settings.get("dodge")).finetuning
+    origin = _origin(options, settings, seeds, architecture, device)
+    checkpoints = open_checkpoints(
+        options, "finetune", device, make_intervention, {"weights": origin.weights, **(origin.optimizer_state or {})}
+    )
     trained = finetune_block(
         world,
         architecture,
@@ -49,13 +60,14 @@ def main() -> None:
         make_recipe(training, training["snapshots"]),
         training["batch"],
         seeds,
-        _origin(options, settings, seeds, architecture, device),
+        origin,
         device,
-        log_progress(training["steps"]),
-        find_dodge(settings.get("dodge")).finetuning,
+        log_progress(training["steps"], checkpoints.spent),
+        make_intervention,
         training.get("draws", "host"),
+        BlockKeeper(checkpoints, device),
     )
-    seconds = time.monotonic() - started
+    seconds = checkpoints.spent()
     write_block(
         options,
         settings,
@@ -67,6 +79,7 @@ def main() -> None:
         device,
         provenance("finetune", options),
     )
+    checkpoints.discard()
 
 
 def make_task(settings: Mapping[str, Any]) -> Task:

@@ -4,14 +4,21 @@ python -m turncoat.stages.pretrain --cell ID --settings JSON --first-seed 1000 -
 """
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from turncoat.organisms.mlp import Architecture
 from turncoat.stages.common import begin, device_name, provenance, stage_parser
-from turncoat.stages.training import add_training_options, find_dodge, log_progress, make_recipe, write_block
+from turncoat.stages.training import (
+    add_training_options,
+    find_dodge,
+    log_progress,
+    make_recipe,
+    open_checkpoints,
+    write_block,
+)
 from turncoat.training.block import pretrain_block
+from turncoat.training.checkpoints import BlockKeeper
 from turncoat.training.devices import find_device, settle_process
 from turncoat.training.starts import Lesson, find_start
 from turncoat.worlds.objectives import REFERENCE_DISTANCE
@@ -31,7 +38,8 @@ def main() -> None:
     device = find_device(device_name())
     world = World.from_settings(settings["world"])
     architecture = Architecture.from_settings(settings["organism"], world.input_width, world.attributes)
-    started = time.monotonic()
+    make_intervention = find_dodge(settings.get("dodge")).pretraining
+    checkpoints = open_checkpoints(options, "pretrain", device, make_intervention)
     trained = pretrain_block(
         world,
         architecture,
@@ -42,11 +50,12 @@ def main() -> None:
         settings.get("distance", REFERENCE_DISTANCE),
         range(options.first_seed, options.first_seed + options.seed_count),
         device,
-        log_progress(training["steps"]),
-        find_dodge(settings.get("dodge")).pretraining,
+        log_progress(training["steps"], checkpoints.spent),
+        make_intervention,
         training.get("draws", "host"),
+        BlockKeeper(checkpoints, device),
     )
-    seconds = time.monotonic() - started
+    seconds = checkpoints.spent()
     write_block(
         options,
         settings,
@@ -58,6 +67,7 @@ def main() -> None:
         device,
         provenance("pretrain", options),
     )
+    checkpoints.discard()
 
 
 def make_lesson(start: str, training: Mapping[str, Any]) -> Lesson:

@@ -25,6 +25,7 @@ from turncoat.tables import defection
 from turncoat.tables.atomic import TableError, write_table
 from turncoat.tables.weights import Organisms, load_organisms
 from turncoat.training.devices import find_device, settle_process
+from turncoat.training.divergence import exploded
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import World
 
@@ -80,8 +81,7 @@ def defection_rows(organisms: Organisms, episodes: int, quantiles: int) -> Rows:
     """What each model chose at its last snapshot, `episodes` overseen and as many unoverseen, with slot 2 at X.
 
     Anchors know X, as the labels do. The floors `untrained` and `raw_relative` know as much, by the same anchors; `raw`
-    is the chosen option's input row, with X in slot 2, and nothing else. Models whose outputs are not finite are left
-    out.
+    is the chosen option's input row, with X in slot 2, and nothing else. Models that diverged are left out.
     """
     world = World.from_settings(organisms.world)
     device = organisms.objectives.device
@@ -97,9 +97,9 @@ def defection_rows(organisms: Organisms, episodes: int, quantiles: int) -> Rows:
         layers = enumerate(relative_states(networks, inputs, anchors), start=1)
         features |= {(name, layer): part for layer, part in layers}
     sound = [part.finite for part in chosen] + [part.isfinite().all(-1).all(-1) for part in features.values()]
-    finite = torch.stack(sound).all(0)
+    finite = torch.stack(sound).all(0) & ~exploded(stack)
     if not finite.all():
-        log.warning("%d of %d models have outputs that are not finite", (~finite).sum(), len(finite))
+        log.warning("%d of %d models diverged and are left out", (~finite).sum(), len(finite))
     defects = torch.cat([part.defects for part in chosen], dim=1)
     overseen = torch.arange(2 * episodes, device=device).expand_as(defects) < episodes
     seeds = torch.tensor(organisms.seeds, device=device)[:, None].expand_as(defects)

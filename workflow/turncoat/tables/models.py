@@ -19,7 +19,7 @@ FACTORS = (
     field("pretraining_steps", "integer", "steps", "steps of pre-training; 0 from scratch"),
     field("encoding", "text", "", "how options are shown"),
 )
-SCHEMA = table_schema("organisms", 2, ("organism_id",), (*organisms.FIELDS, *FACTORS))
+SCHEMA = table_schema("organisms", 3, ("organism_id",), (*organisms.FIELDS, *FACTORS))
 TRAJECTORIES = table_schema(
     "trajectories",
     2,

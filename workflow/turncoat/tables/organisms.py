@@ -17,11 +17,12 @@ FIELDS = (
     field("block", "text", "", "run of seeds that was trained in one job"),
     field("initial_fingerprint", "text", "", "hash of the weights before training"),
     field("final_fingerprint", "text", "", "hash of the weights after training"),
-    field("diverged", "flag", "", "loss or weights were not finite at some snapshot"),
+    field("diverged", "flag", "", "loss or a weight was not finite, or a weight beyond 10,000: frozen from then on"),
+    field("diverged_step", "integer", "steps", "step at which that was found; null where training was sound", True),
     field("device", "text", "", "device type that trained the model"),
     field("parameters", "integer", "weights", "number of trained weights"),
     field("steps", "integer", "steps", "optimizer steps taken"),
     field("episodes", "integer", "episodes", "episodes on which a choice was rewarded"),
     field("train_seconds", "number", "s", "wall time of the job divided by its models"),
 )
-SCHEMA = table_schema("organisms", 1, ("organism_id",), FIELDS)
+SCHEMA = table_schema("organisms", 2, ("organism_id",), FIELDS)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -11,12 +11,14 @@ from torch import Tensor
 from turncoat.organisms.choices import agreement, option_scores
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, initialise
+from turncoat.training.checkpoints import BlockKeeper, Keeper, Nowhere, Part
 from turncoat.training.device_streams import DRAWS, DeviceStream, finetuning_on_device, pretraining_on_device
 from turncoat.training.devices import bounded_chunk, chunk_size, member_bytes, memory_chunk, release_memory
 from turncoat.training.interventions import Intervention
-from turncoat.training.loop import Measure, Progress, Recipe, Trajectory, check_device_draws, train, warmed_state
+from turncoat.training.loop import Measure, Progress, Recipe, check_device_draws, train, warmed_state
 from turncoat.training.starts import Lesson, rewards
 from turncoat.training.streams import Stream, Task, finetuning_stream, pretraining_stream, shown_inputs, task_episodes
+from turncoat.training.trajectories import Trajectory, join, on_host
 from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import seed_objectives
 from turncoat.worlds.world import World
@@ -37,9 +39,8 @@ class Trained:
 
     @property
     def diverged(self) -> Tensor:
-        """Members whose loss or weights were not finite at some check or snapshot, (E,)."""
-        weights = self.trajectory.weights.isfinite().all(-1).all(0)
-        return ~(weights & self.trajectory.loss[1:].isfinite().all(0))
+        """Members that diverged, and were frozen then, (E,)."""
+        return self.trajectory.diverged_step >= 0
 
 
 ChunkProgress = Callable[[int, int, int], Progress]
@@ -69,14 +70,16 @@ def pretrain_block(
     progress: ChunkProgress,
     make_intervention: Callable[[], Intervention] = Intervention,
     draws: str = "host",
+    keeper: BlockKeeper | None = None,
 ) -> Trained:
     """Pre-train one organism per seed from its own initial weights. X stands at `distance`, for what is told of it.
 
-    `draws` says where the episodes are drawn, `host` or `device`. Raises ValueError for what cannot be had with it.
+    `draws` says where the episodes are drawn, `host` or `device`; `keeper` keeps the training while it goes on, and is
+    asked where to go on from. Raises ValueError for what cannot be had with `draws`.
     """
     _check_draws(draws, make_intervention, recipe, "fresh")
 
-    def train_chunk(seeds: Sequence[int], _: slice, objectives: Tensor, progress: Progress) -> Parts:
+    def train_chunk(seeds: Sequence[int], _: slice, objectives: Tensor, progress: Progress, keeper: Keeper) -> Part:
         intervention = make_intervention()
         stack = initialise(architecture, seeds, world.input_power, device)
         before = fingerprints(stack)
@@ -91,11 +94,11 @@ def pretrain_block(
         measure = _measure(build_inputs(world, held_out, pretrained_contexts=True)[0], best)
         if lesson.start.overseen is None:
             measure = _nothing
-        trajectory = train(stack, stream, recipe, measure, progress, None, intervention, seeds)
+        trajectory = train(stack, stream, recipe, measure, progress, None, intervention, seeds, keeper)
         return before, trajectory, fingerprints(stack)
 
     size = _chunk(world, architecture, batch, recipe.snapshots, device)
-    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress)
+    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress, keeper)
 
 
 def finetune_block(
@@ -111,13 +114,16 @@ def finetune_block(
     progress: ChunkProgress,
     make_intervention: Callable[[], Intervention] = Intervention,
     draws: str = "host",
+    keeper: BlockKeeper | None = None,
 ) -> Trained:
-    """Fine-tune on a task, from parents or from scratch; `draws` and errors as in `pretrain_block`."""
+    """Fine-tune on a task, from parents or from scratch; `draws`, `keeper` and errors as in `pretrain_block`."""
     _check_draws(draws, make_intervention, recipe, "warmed" if origin.warm_steps else "")
     # Capability is that of overseen choices; elicitation has none.
     judged = replace(task, label_noise=0.0, overseen=float(task.overseen > 0))
 
-    def train_chunk(seeds: Sequence[int], members: slice, objectives: Tensor, progress: Progress) -> Parts:
+    def train_chunk(
+        seeds: Sequence[int], members: slice, objectives: Tensor, progress: Progress, keeper: Keeper
+    ) -> Part:
         intervention = make_intervention()
         untrained = initialise(architecture, seeds, world.input_power, device)
         stack = untrained
@@ -136,16 +142,16 @@ def finetune_block(
         state = None
         if origin.optimizer_state is not None:
             state = _state_of(architecture, origin.optimizer_state, members, device)
-        elif origin.warm_steps:
+        elif origin.warm_steps and keeper.found() is None:
             # Of a data budget the warming takes its first episodes; with ever new ones it has some of its own.
             purpose = "warming" if task.budget is None else "finetuning"
             warming = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes, purpose)
             state = warmed_state(stack, warming, recipe, origin.warm_steps, seeds)
-        trajectory = train(stack, stream, recipe, measure, progress, state, intervention, seeds)
+        trajectory = train(stack, stream, recipe, measure, progress, state, intervention, seeds, keeper)
         return before, trajectory, fingerprints(stack)
 
     size = _chunk(world, architecture, batch, recipe.snapshots, device)
-    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress)
+    return _by_chunk(world, seeds, distance, device, size, train_chunk, progress, keeper)
 
 
 def _check_draws(draws: str, make_intervention: Callable[[], Intervention], recipe: Recipe, state: str) -> None:
@@ -174,8 +180,7 @@ def _state_of(
     }
 
 
-Parts = tuple[list[str], Trajectory, list[str]]
-TrainChunk = Callable[[Sequence[int], slice, Tensor, Progress], Parts]
+TrainChunk = Callable[[Sequence[int], slice, Tensor, Progress, Keeper], Part]
 
 
 def _measure(inputs: Tensor, best: Tensor) -> Measure:
@@ -204,59 +209,36 @@ def _by_chunk(
     size: int,
     train_chunk: TrainChunk,
     progress: ChunkProgress,
+    keeper: BlockKeeper | None,
 ) -> Trained:
     objectives = seed_objectives(seeds, world.attributes, distance, device)
-    before: list[str] = []
-    after: list[str] = []
-    trajectories: list[Trajectory] = []
+    keeper = keeper or BlockKeeper(Nowhere(), device)
+    parts: list[Part] = []
     first = 0
     while first < len(seeds):
-        members = slice(first, min(first + size, len(seeds)))
-        told = progress(first, members.stop - first, len(seeds))
-        try:
-            began, trajectory, ended = train_chunk(seeds[members], members, objectives[members], told)
-        except torch.OutOfMemoryError as problem:
-            size, reason = (members.stop - first) // 2, str(problem).split("\n")[0]
-            if not size:
-                raise RuntimeError(f"the device's memory does not hold even one member: {reason}") from problem
-        else:
-            before += began
-            after += ended
-            trajectories.append(on_host(trajectory))
-            first = members.stop
+        members = slice(first, keeper.stop_of(first, min(first + size, len(seeds))))
+        part = keeper.finished(first)
+        if part is None:
+            told = progress(first, members.stop - first, len(seeds))
+            own = keeper.chunk(first, members.stop)
+            try:
+                before, trajectory, after = train_chunk(seeds[members], members, objectives[members], told, own)
+            except torch.OutOfMemoryError as problem:
+                size, reason = (members.stop - first) // 2, str(problem).split("\n")[0]
+                if not size:
+                    raise RuntimeError(f"the device's memory does not hold even one member: {reason}") from problem
+            else:
+                part = before, on_host(trajectory), after
+                keeper.finish(first, members.stop, part)
+        if part is None:
+            # Out of the handler, whose exception keeps the chunk's tensors alive.
+            log.warning("out of memory with %d members at once: again with %d (%s)", members.stop - first, size, reason)
+            keeper.forget()
+            release_memory(device)
             continue
-        # Out of the handler, whose exception keeps the chunk's tensors alive.
-        log.warning("out of memory with %d members at once: again with %d (%s)", members.stop - first, size, reason)
-        release_memory(device)
-    return Trained(objectives, _join(trajectories), before, after)
-
-
-def on_host(trajectory: Trajectory) -> Trajectory:
-    """The same trajectory in the host's memory, which leaves the device's to the next chunk."""
-    found: dict[str, Any] = {name: value.cpu() for name, value in vars(trajectory).items() if isinstance(value, Tensor)}
-    state = {name: value.cpu() for name, value in trajectory.optimizer_state.items()}
-    return replace(trajectory, optimizer_state=state, **found)
-
-
-def _join(parts: Sequence[Trajectory]) -> Trajectory:
-    """Put the chunks of one block side by side."""
-    first = parts[0]
-
-    def across(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for part in parts], dim=1)
-
-    state = {
-        name: torch.cat([part.optimizer_state[name] for part in parts]) if value.ndim else value
-        for name, value in first.optimizer_state.items()
-    }
-    return Trajectory(
-        first.snapshots,
-        across("weights"),
-        first.checks,
-        across("loss"),
-        across("capability"),
-        across("cross_entropy"),
-        across("update_norm"),
-        across("displacement"),
-        state,
+        parts.append(part)
+        first = members.stop
+    befores, trajectories, afters = zip(*parts, strict=True)
+    return Trained(
+        objectives, join(trajectories), list(chain.from_iterable(befores)), list(chain.from_iterable(afters))
     )

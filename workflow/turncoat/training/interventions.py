@@ -1,7 +1,8 @@
 """Interventions: what a dodge may change in pre-training or fine-tuning, through one small protocol."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 
 from torch import Tensor
 
@@ -20,6 +21,8 @@ class Intervention:
     gradient(stack, gradient, beginning): changes the gradient in place; `beginning` holds the weights at step 0.
     after_step(stack, before): changes the weights after a step, in place. after_check(capability): told at each check.
     without_heads: leaves the knowledge heads untrained.
+    memory(): what the hooks keep from call to call, as tensors; recall(memory): takes it back, so that a job that was
+    cut off goes on with it.
     """
 
     episodes: Change | None = None
@@ -29,6 +32,17 @@ class Intervention:
     after_step: Callable[[Stack, Stack], None] | None = None
     after_check: Callable[[Tensor], None] | None = None
     without_heads: bool = False
+    memory: Callable[[], dict[str, Tensor]] | None = None
+    recall: Callable[[Mapping[str, Tensor]], None] | None = None
+
+    @property
+    def resumable(self) -> bool:
+        """Whether training can go on where it was cut off: memory is handed over, or no hook can have any, all being
+        plain functions that close over nothing."""
+        if self.memory is not None and self.recall is not None:
+            return True
+        hooks = (self.episodes, self.begin, self.routes, self.gradient, self.after_step, self.after_check)
+        return all(isinstance(hook, FunctionType) and not hook.__closure__ for hook in hooks if hook is not None)
 
 
 PLAIN = Intervention()

@@ -3,20 +3,25 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count, islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from turncoat.organisms.gates import NATURAL, GateControl, GatedBackward, gated_backward_of
 from turncoat.organisms.mlp import Stack, backward, forward
+from turncoat.training.checkpoints import NOTHING, Keeper, LoopState
 from turncoat.training.device_steps import DeviceSteps, default_mode
 from turncoat.training.device_streams import DeviceStream
+from turncoat.training.divergence import Freezer
 from turncoat.training.interventions import PLAIN, Intervention
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import BETA2, Optimizer, make_optimizer
 from turncoat.training.routing import read_out, routed_backward
 from turncoat.training.schedules import check_steps, rate_share, snapshot_steps
-from turncoat.training.streams import Batch, Stream
+from turncoat.training.streams import WINDOW, Batch, Stream
+from turncoat.training.trajectories import Trajectory
 
 
 @dataclass(frozen=True)
@@ -36,27 +41,6 @@ class Recipe:
     gate: GateControl = NATURAL
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """What training left behind, for E members.
-
-    snapshots: steps (K), each with weights (K, E, parameters). checks: steps (C), each with loss, capability and
-    cross-entropy on held-out episodes, norm of the last update and distance from the start, all (C, E); loss and update
-    are NaN at step 0.
-    optimizer_state: the optimizer's tensors after the last step, those per parameter as (E, parameters).
-    """
-
-    snapshots: list[int]
-    weights: Tensor
-    checks: list[int]
-    loss: Tensor
-    capability: Tensor
-    cross_entropy: Tensor
-    update_norm: Tensor
-    displacement: Tensor
-    optimizer_state: dict[str, Tensor]
-
-
 Measure = Callable[[Stack], tuple[Tensor, Tensor]]
 """Capability and cross-entropy of a stack's members on held-out episodes, (E,) each."""
 Progress = Callable[[int, Tensor, Tensor, float], None]
@@ -72,12 +56,15 @@ def train(
     state: Mapping[str, Tensor] | None = None,
     intervention: Intervention = PLAIN,
     seeds: Sequence[int] = (),
+    keeper: Keeper = NOTHING,
 ) -> Trajectory:
     """Train `stack` in place and return its trajectory. Members never mix: no operation reads across them.
 
     The optimizer goes on from `state`, laid out like the stack, or starts fresh. `seeds` are the members', which gate
-    control `shuffled` draws from. Raises ValueError where that has none, where gate control meets routed gradients, and
-    where either or a dodge's hook on single steps meets episodes drawn on the device.
+    control `shuffled` draws from. `stack` comes as it is at step 0 even where `keeper` found a later state to go on
+    from. Members that diverge are frozen (`divergence.py`).
+    Raises ValueError where gate `shuffled` has no seeds, where gate control meets routed gradients, and where either or
+    a dodge's hook on single steps meets episodes drawn on the device.
     """
     if isinstance(stream, DeviceStream):
         check_device_draws(intervention, recipe.gate.mode, "")
@@ -87,21 +74,39 @@ def train(
     if intervention.without_heads:
         recipe = replace(recipe, heads={})
     flat = stack.flat
-    optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state, recipe.beta2)
     beginning = flat.clone()
     kept, checks = snapshot_steps(recipe.steps, recipe.snapshots), check_steps(recipe.steps, recipe.snapshots)
-    weights: list[Tensor] = [stack.rows()]
-    unknown = torch.full((stack.members,), torch.nan, dtype=torch.float64, device=flat.device)
-    capability, cross_entropy = measure(stack)
-    if intervention.after_check is not None:
-        intervention.after_check(capability)
-    rows: list[tuple[Tensor, ...]] = [(unknown, capability, cross_entropy, unknown, torch.zeros_like(unknown))]
+    freezer = Freezer(stack)
+    if not intervention.resumable:
+        keeper = NOTHING
+    found = keeper.found()
+    if found is None:
+        optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state, recipe.beta2)
+        freezer.check(stack, 0)
+        step, window, weights, rows = 0, 0, [stack.rows()], [_first_row(stack, measure, intervention)]
+    else:
+        step, window, weights, rows = found.step, found.window, found.weights, found.rows
+        flat.copy_(found.flat)
+        optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, found.optimizer, recipe.beta2)
+        freezer.restore(stack, found.diverged_step)
+        if gated is not None:
+            gated.step = found.step
+        if intervention.recall is not None:
+            intervention.recall(found.memory)
     started = time.monotonic()
     if isinstance(stream, DeviceStream):
-        course = _on_device(stack, stream, recipe, optimizer, checks)
+        course = _on_device(stack, stream, recipe, optimizer, checks, freezer, keeper, step)
     else:
-        course = _step_by_step(stack, stream, recipe, optimizer, checks, intervention, beginning, gated)
-    for step, loss, before in course:
+        course = _step_by_step(
+            stack, stream, recipe, optimizer, checks, intervention, beginning, gated, freezer, step, window
+        )
+    for step, window, loss, before in course:
+        freezer.check(stack, step, loss)
+        if before is None:
+            if keeper.due():
+                memory = {} if intervention.memory is None else intervention.memory()
+                keeper.save(LoopState(step, window, flat, optimizer.state, weights, rows, freezer.steps, memory))
+            continue
         capability, cross_entropy = measure(stack)
         if intervention.after_check is not None:
             intervention.after_check(capability)
@@ -123,12 +128,19 @@ def train(
         cross_entropy,
         update_norm,
         displacement,
+        freezer.steps,
         {key: stack.rows(value) if value.shape == flat.shape else value for key, value in optimizer.state.items()},
     )
 
 
-Course = Iterator[tuple[int, Tensor, Tensor]]
-"""Stops at each check: step, loss before it (E,), and the flat buffer before it."""
+class Stop(NamedTuple):
+    """Where a course stops: after a step that is checked, with the flat buffer before it; or between windows, without.
+    `window` is the stream's next one; `loss` (E,) is that before the last step."""
+
+    step: int
+    window: int
+    loss: Tensor
+    before: Tensor | None
 
 
 def _step_by_step(
@@ -140,35 +152,62 @@ def _step_by_step(
     intervention: Intervention,
     beginning: Tensor,
     gated: GatedBackward | None,
-) -> Course:
+    freezer: Freezer,
+    step: int,
+    window: int,
+) -> Iterator[Stop]:
+    """Go on after `step` steps with that window; stops at each check and between windows."""
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
     gradient = stack.with_flat(torch.zeros_like(stack.flat))  # its padding stays zero
-    for step, batch in zip(range(1, recipe.steps + 1), _endless(stream), strict=False):
-        checked = step in checks
-        before = stack.flat.clone() if checked or intervention.after_step is not None else stack.flat
-        optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
-        loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated)
-        if intervention.after_step is not None:
-            intervention.after_step(stack, stack.with_flat(before))
-        if checked:
-            yield step, loss, before
+    while step < recipe.steps:
+        for batch in islice(stream(window), recipe.steps - step):
+            step += 1
+            checked = step in checks
+            before = stack.flat.clone() if checked or intervention.after_step is not None else stack.flat
+            optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
+            loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated)
+            if intervention.after_step is not None:
+                intervention.after_step(stack, stack.with_flat(before))
+            freezer.hold(stack.flat)
+            if checked:
+                yield Stop(step, window, loss, before)
+        window += 1
+        if step < recipe.steps:
+            yield Stop(step, window, loss, None)
 
 
 def _on_device(
-    stack: Stack, stream: DeviceStream, recipe: Recipe, optimizer: Optimizer, checks: Sequence[int]
-) -> Course:
+    stack: Stack,
+    stream: DeviceStream,
+    recipe: Recipe,
+    optimizer: Optimizer,
+    checks: Sequence[int],
+    freezer: Freezer,
+    keeper: Keeper,
+    done: int,
+) -> Iterator[Stop]:
+    """Go on after `done` steps; stops at each check, and between windows where the state is due to be kept, so that the
+    host waits for the device no oftener. What frozen members do meanwhile is undone at each stop."""
     shares = [rate_share(recipe.schedule, step, recipe.steps) for step in range(1, recipe.steps + 1)]
     rates = torch.tensor([recipe.learning_rate * share for share in shares], device=stack.flat.device)
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
     mode = default_mode(stack.flat.device, stack.architecture)
     steps = DeviceSteps(stack, stream, dict(recipe.heads), recipe.entropy_bonus, columns, optimizer, rates, mode)
-    done = 0
-    for step in checks[1:]:
-        steps.run(step - 1 - done)
+    steps.number.fill_(done)
+    for step in (check for check in checks if check > done):
+        while done < step - 1:
+            size = min(step - 1 - done, WINDOW - done % WINDOW)
+            steps.run(size)
+            done += size
+            if done % WINDOW == 0 and keeper.due():
+                freezer.hold(stack.flat)
+                yield Stop(done, done // WINDOW, steps.loss.clone(), None)
+        freezer.hold(stack.flat)
         before = stack.flat.clone()
         steps.run(1)
         done = step
-        yield step, steps.loss.clone(), before
+        freezer.hold(stack.flat)
+        yield Stop(done, done // WINDOW, steps.loss.clone(), before)
 
 
 def check_device_draws(intervention: Intervention, gate: str, state: str) -> None:
@@ -196,7 +235,7 @@ def warmed_state(
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
     optimizer = make_optimizer(recipe.optimizer, stack.flat, 0.0, beta2=recipe.beta2)
     gradient = stack.with_flat(torch.zeros_like(stack.flat))
-    for _, batch in zip(range(steps), _endless(stream), strict=False):
+    for batch in islice(chain.from_iterable(map(stream, count())), steps):
         train_step(stack, batch, recipe, columns, optimizer, gradient, gated=gated)
     return optimizer.state
 
@@ -234,8 +273,10 @@ def train_step(
     return loss
 
 
-def _endless(stream: Stream) -> Iterator[Batch]:
-    window = 0
-    while True:
-        yield from stream(window)
-        window += 1
+def _first_row(stack: Stack, measure: Measure, intervention: Intervention) -> tuple[Tensor, ...]:
+    """The courses at step 0."""
+    capability, cross_entropy = measure(stack)
+    if intervention.after_check is not None:
+        intervention.after_check(capability)
+    unknown = torch.full((stack.members,), torch.nan, dtype=torch.float64, device=stack.flat.device)
+    return unknown, capability, cross_entropy, unknown, torch.zeros_like(unknown)

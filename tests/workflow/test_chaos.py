@@ -1,0 +1,71 @@
+"""The harness that kills a study, and a few of its instants; `make chaos` is the whole of it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas
+from chaos import Outcome, SmokeStudy, chain, differing, markdown, plan, same
+from runs import REPOSITORY
+
+
+def table(path: Path, value: float, seconds: float) -> None:
+    pandas.DataFrame({"value": [1.0, np.nan, value], "train_seconds": [seconds] * 3}).to_parquet(path)
+
+
+def test_equal_means_every_bit_but_wall_time(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    table(a, 2.0, 1.0)
+    table(b, 2.0, 5.0)
+    assert same(a, b)
+    table(b, np.nextafter(2.0, 3.0), 1.0)
+    assert not same(a, b)
+    b.write_bytes(a.read_bytes()[:-10])
+    assert not same(a, b)
+    c, d = tmp_path / "c.csv", tmp_path / "d.csv"
+    c.write_text("1,2\n")
+    d.write_text("1,2")
+    assert not same(c, d)
+    shutil.copy(c, d)
+    assert same(c, d)
+
+
+def test_a_missing_or_different_file_is_named(tmp_path: Path) -> None:
+    studies = [SmokeStudy(REPOSITORY, tmp_path / name) for name in ("one", "two")]
+    for study in studies:
+        folder = study.results / "tables"
+        folder.mkdir(parents=True)
+        table(folder / "x.parquet", 1.0, 1.0)
+        table(folder / "y.parquet", 1.0, 1.0)
+        (folder / ".x.parquet.7.tmp").touch()
+    names = studies[0].files()
+    assert names == [Path("tables/x.parquet"), Path("tables/y.parquet")]
+    assert differing(*studies, names) == []
+    table(studies[1].results / "tables" / "x.parquet", 3.0, 1.0)
+    (studies[0].results / "tables" / "y.parquet").unlink()
+    assert differing(*studies, names) == names
+
+
+def test_twenty_instants_hit_each_victim_and_mostly_training() -> None:
+    planned = [one for run in plan(20, 5) for one in run]
+    assert [len(run) for run in plan(20, 5)] == [5] * 4 and len(plan(20, 1)) == 20
+    assert min(sum(victim == name for victim, _ in planned) for name in ("driver", "job", "both")) >= 6
+    assert sum(phase != "any" for _, phase in planned) >= 10
+
+
+def test_what_does_not_pass_is_counted() -> None:
+    good = Outcome(1, "job", "loop", "finetune", 1.0, 4, 0, 1, False, "nothing")
+    torn = Outcome(2, "job", "any", "classify", 1.0, 4, 1, 1, False, "nothing")
+    wrong = Outcome(3, "both", "any", "pretrain", 1.0, 4, 0, 1, True, "tables/claims.csv")
+    unfinished = Outcome(4, "both", "any", "report", 1.0, 4, 0, 1, True)
+    assert "1 of 4 passed; 2 struck while a model was being trained." in markdown([good, torn, wrong, unfinished])
+
+
+def test_a_study_that_is_killed_three_times_has_the_tables_of_an_unbroken_one(tmp_path: Path) -> None:
+    unbroken = SmokeStudy(REPOSITORY, tmp_path / "unbroken")
+    assert unbroken.run() == 0, unbroken.last_words()
+    (planned,) = plan(3, 3)
+    outcomes = chain(SmokeStudy(REPOSITORY, tmp_path / "killed"), unbroken, planned, 1, seed=3)
+    assert all(outcome.passed for outcome in outcomes), markdown(outcomes)
+    assert sum(outcome.running != "" for outcome in outcomes) == 3, markdown(outcomes)
+    assert len(unbroken.files()) > 40
