@@ -34,7 +34,8 @@ resource_scopes:
 
 
 envvars:
-    "TURNCOAT_DEVICE",  # said in common.smk, and passed on to wherever a job runs
+    "TURNCOAT_DEVICE",  # both are said in common.smk, and passed on to wherever a job runs
+    "TURNCOAT_RUN",
 
 
 include: "workflow/rules/pretrain.smk"
@@ -55,6 +56,7 @@ rule all:
 
 
 onstart:
+    print(checked(hold_lock, os.environ["TURNCOAT_RUN"]), file=sys.stderr)
     print(plan_text(CONFIG, PLAN), file=sys.stderr)
     cores = workflow.resource_settings.cores  # none on a cluster
     checked(save_study, CONFIG, PLAN, REPOSITORY, OVERLAYS, cores)

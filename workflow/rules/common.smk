@@ -14,16 +14,17 @@ from turncoat.configuration.plan import expand as plan_of
 from turncoat.configuration.plan import own_cells
 from turncoat.configuration.studies import open_study
 from turncoat.fingerprint import files_fingerprint, stage_fingerprint
+from turncoat.run_lock import RunLockError, hold_lock, new_run
 
 REPOSITORY = Path(workflow.basedir)
 OVERLAYS = list(workflow.config_settings.configfiles)
 
 
 def checked(function, *arguments):
-    """Call a function; a problem of the configuration ends the run with its message and no traceback."""
+    """Call a function; a problem of the configuration, or another run, ends this one with a message and no traceback."""
     try:
         return function(*arguments)
-    except ConfigurationError as error:
+    except (ConfigurationError, RunLockError) as error:
         sys.exit(str(error))
 
 
@@ -44,6 +45,8 @@ ENVIRONMENT = "../../envs/turncoat-cuda.yaml" if HAS_GPU else "../../envs/turnco
 # MB of the host: CUDA itself takes some thousands, PyTorch on a CPU some hundreds.
 MEMORY = 8000 if HAS_GPU else 1500
 PLAN = checked(plan_of, CONFIG)
+if workflow.is_main_process:  # its jobs write nothing once another run has the study: turncoat.run_lock
+    os.environ.update(TURNCOAT_RUN=new_run(Path("results", CONFIG.study)))
 
 
 wildcard_constraints:

@@ -1,6 +1,5 @@
 """What a study was run with, saved beside its results before the first job."""
 
-import json
 import os
 import platform
 import subprocess
@@ -18,6 +17,7 @@ from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan
 from turncoat.configuration.studies import overlay_names
+from turncoat.configuration.study_file import NAME, read_manifest, replace_text, write_manifest
 from turncoat.fingerprint import ROOT, files_fingerprint, stage_fingerprint
 
 STAGES = ("pretrain", "finetune", "classify", "classify_planted", "probe_gating", "reinforce", "aggregate", "report")
@@ -55,16 +55,17 @@ def _save(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = describe(config, plan, repository, overlays, cores)
-    previous = folder / "manifest.json"
+    previous = folder / NAME
     manifest["first"] = {key: manifest[key] for key in FIRST}
     manifest["edited"] = False
     if previous.is_file():
-        before = json.loads(previous.read_text(encoding="utf-8"))
+        before = read_manifest(previous)
         manifest["first"] = before["first"]
+        manifest["accepted"] = before.get("accepted", [])
         changed = any(manifest[key] != manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
         manifest["edited"] = changed or before.get("edited", True)
-    _replace(folder / "config.yaml", merged_yaml(config))
-    _replace(previous, json.dumps(manifest, indent=2) + "\n")
+    replace_text(folder / "config.yaml", merged_yaml(config))
+    write_manifest(previous, manifest)
 
 
 def describe(
@@ -122,9 +123,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -10,6 +10,7 @@ import pandas
 import pyarrow as pa
 import yaml
 
+from turncoat.configuration.study_file import read_manifest
 from turncoat.reporting import arm_figures, classification_figures, content, figures, gating_figures, summary
 from turncoat.reporting.style import style
 from turncoat.statistics.validation import misread_kinds
@@ -58,6 +59,7 @@ _SCHEMAS: dict[str, pa.Schema] = {
     "coverage": trust.COVERAGE,
     "discrimination": planted.DISCRIMINATION,
 }
+READ = tuple(_SCHEMAS)  # the tables that the report is made from
 
 
 def write_report(config: Mapping[str, Any], folder: Path) -> Path:
@@ -161,7 +163,7 @@ def _manifest(folder: Path) -> list[tuple[str, str]]:
     path = folder / "manifest.json"
     if not path.is_file():
         return []
-    return list(_flat(json.loads(path.read_text(encoding="utf-8"))))
+    return list(_flat(read_manifest(path)))
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -20,8 +20,12 @@ import pyarrow.csv as csv
 
 from turncoat.classification.types import assign, read_types
 from turncoat.configuration.cells import canonical_json, digest
+from turncoat.configuration.errors import ConfigurationError
+from turncoat.configuration.job_settings import settings_of
 from turncoat.configuration.loading import load_config
+from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan, expand
+from turncoat.configuration.study_file import read_manifest
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.stages.common import begin, read_settings, stage_parser
 from turncoat.statistics import validation as trusted
@@ -52,8 +56,9 @@ from turncoat.tables import (
     validation,
 )
 from turncoat.tables.atomic import Column, TableError, write_file, write_table
-from turncoat.tables.collect import Collected, collect, foreign_files
+from turncoat.tables.collect import Collected, collect, foreign_files, job_files
 from turncoat.tables.factors import factor_table
+from turncoat.tables.origins import check_settings
 
 log = logging.getLogger("turncoat")
 TYPE_DRAWS = 100  # draws of a model's measurement errors behind its type probabilities
@@ -73,7 +78,16 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="the merged configuration as JSON")
     parser.add_argument("--results", required=True, type=Path, help="the study's folder")
     options = begin("aggregate", parser)
-    aggregate(json.loads(read_settings(options.config)), options.results, stage_fingerprint("aggregate"))
+    config = json.loads(read_settings(options.config))
+    check_origins(load_config(config), options.results)
+    aggregate(config, options.results, stage_fingerprint("aggregate"))
+
+
+def check_origins(config: Config, folder: Path) -> None:
+    """Raise TableError where a job's table was made with settings that are not this study's."""
+    plan = expand(config)
+    made_with = {path: settings_of(path, config, plan) for path in job_files(plan.cells, plan.blocks, plan.reinforced)}
+    check_settings(folder, {path: settings for path, settings in made_with.items() if settings is not None})
 
 
 def aggregate(config: Mapping[str, Any], folder: Path, code: str) -> None:
@@ -245,7 +259,10 @@ def _unchanged_since_first_start(folder: Path) -> bool:
     if not path.is_file():
         log.warning("%s is missing: without it no verdict can be called confirmatory", path)
         return False
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        manifest = read_manifest(path)
+    except ConfigurationError as error:
+        raise TableError(str(error)) from error
     try:
         same = all(manifest[key] == manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
         return same and not manifest["edited"]

@@ -8,9 +8,11 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.gpus import VISIBLE, take_gpu
+from turncoat.run_lock import RunLockError, check_run
 
 log = logging.getLogger("turncoat")
 
@@ -26,6 +28,7 @@ def stage_parser(stage: str, description: str) -> argparse.ArgumentParser:
 def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse, set the log up, and end the process if the code is not the one that the plan was made with."""
     options = parser.parse_args(arguments)
+    sys.excepthook = _end
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr, force=True
     )
@@ -37,8 +40,19 @@ def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] 
         )
     if options.threads < 1:
         sys.exit(f"--threads is {options.threads}; allowed: 1 or more")
+    check_run()
     log.info("stage %s, code %s, threads %d", stage, running, options.threads)
     return options
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What a process says last: of a file that cannot be used, or a run that is over, the message alone."""
+    from turncoat.tables.atomic import TableError
+
+    if issubclass(kind, TableError | RunLockError):
+        print(error, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def plugins(options: argparse.Namespace) -> list[str]:
