@@ -34,8 +34,9 @@ resource_scopes:
 
 
 envvars:
-    "TURNCOAT_DEVICE",  # both are said in common.smk, and passed on to wherever a job runs
+    "TURNCOAT_DEVICE",  # all are said in common.smk, and passed on to wherever a job runs
     "TURNCOAT_RUN",
+    "TURNCOAT_ACCEPTED",
 
 
 include: "workflow/rules/pretrain.smk"

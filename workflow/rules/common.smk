@@ -9,10 +9,11 @@ from turncoat.configuration.console import failed_jobs_text, plan_text
 from turncoat.configuration.device import has_gpu
 from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.loading import load_config, read_yaml
-from turncoat.configuration.manifest import save_study
+from turncoat.configuration.manifest import accepted_codes, save_study
 from turncoat.configuration.plan import expand as plan_of
 from turncoat.configuration.plan import own_cells
 from turncoat.configuration.studies import open_study
+from turncoat.acceptance import accepted_in, accepted_text
 from turncoat.fingerprint import files_fingerprint, stage_fingerprint
 from turncoat.run_lock import RunLockError, hold_lock, new_run
 
@@ -45,8 +46,13 @@ ENVIRONMENT = "../../envs/turncoat-cuda.yaml" if HAS_GPU else "../../envs/turnco
 # MB of the host: CUDA itself takes some thousands, PyTorch on a CPU some hundreds.
 MEMORY = 8000 if HAS_GPU else 1500
 PLAN = checked(plan_of, CONFIG)
-if workflow.is_main_process:  # its jobs write nothing once another run has the study: turncoat.run_lock
-    os.environ.update(TURNCOAT_RUN=new_run(Path("results", CONFIG.study)))
+if workflow.is_main_process:  # a job's process is told by the one that submitted it
+    accepted = checked(accepted_codes, CONFIG.study)
+    os.environ.update(
+        TURNCOAT_RUN=new_run(Path("results", CONFIG.study)),
+        TURNCOAT_ACCEPTED=accepted_text(accepted),
+    )
+ACCEPTED = accepted_in(os.environ["TURNCOAT_ACCEPTED"])
 
 
 wildcard_constraints:
@@ -98,6 +104,12 @@ def parent_option(wildcards, input):
     return ["--parent", str(Path(input.parent).parent)] if "parent" in input.keys() else []
 
 
+def stage_code(stage, plugins=()):
+    """Fingerprint of a stage's code; of the earlier code where this one was shown to make its results bit for bit."""
+    found = stage_fingerprint(stage, plugins=plugins)
+    return ACCEPTED.get(found, found)
+
+
 def training_code(stage):
     """A function from the job's wildcards to the fingerprint of the code that trains its cell, its dodge included."""
     known = {}
@@ -105,7 +117,7 @@ def training_code(stage):
     def of_job(wildcards):
         dodge = PLAN.cell(wildcards.cell).settings.get("dodge")
         if dodge not in known:
-            known[dodge] = stage_fingerprint(stage, plugins=[f"dodges/{dodge}"] if dodge else [])
+            known[dodge] = stage_code(stage, plugins=[f"dodges/{dodge}"] if dodge else [])
         return known[dodge]
 
     return of_job

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from turncoat.acceptance import stands_for
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.gpus import VISIBLE, take_gpu
 from turncoat.run_lock import RunLockError, check_run
@@ -33,7 +34,7 @@ def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] 
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr, force=True
     )
     running = stage_fingerprint(stage, plugins=plugins(options))
-    if options.code is not None and options.code != running:
+    if options.code is not None and not stands_for(running, options.code):
         sys.exit(
             f"stage {stage}: the code changed after the study was planned (planned {options.code}, now {running}). "
             "Run snakemake again: it will plan with the new code."
