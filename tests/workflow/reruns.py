@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runs import REPOSITORY, SMOKE, Workspace
+from study_jobs import Job, every_job, nothing, of, of_cells
 
-from turncoat.configuration.plan import Plan, own_cells
+from turncoat.configuration.plan import Plan
 
-Job = tuple[str, str, str]
-"""Rule, cell and block; a rule's only job has neither."""
 LIBRARY = "workflow/turncoat"
 PAGE = REPOSITORY / "docs" / "reruns.md"
 ARMS = "main: {starts: [internal, scratch], distances: [90], elicit: true, reinforce: true}"
 DODGED = "dodged: {starts: [internal], distances: [90], dodges: [l2_to_start]}"
-WHOLE = ("classify_planted", "probe_defection", "aggregate", "report")
 
 
 @dataclass(frozen=True)
@@ -32,69 +30,6 @@ class Scenario:
     jobs: dict[str, int]
     why: str
     arguments: tuple[str, ...] = ()
-
-
-def every_job(plan: Plan) -> set[Job]:
-    """All jobs of a study."""
-    found = {(rule, "", "") for rule in WHOLE}
-    for cell in plan.cells:
-        rules = [cell.stage]
-        if cell.stage != "elicit":
-            rules.append("classify")
-        if cell.stage == "finetune":
-            rules.append("probe_gating")
-        if cell.id in plan.reinforced:
-            rules.append("reinforce")
-        found |= {(rule, cell.id, block.name) for rule in rules for block in plan.blocks}
-    return found | {("reinforce_planted", "", block.name) for block in plan.blocks}
-
-
-def made_of(job: Job, plan: Plan) -> set[Job]:
-    """The jobs whose files a job is made from."""
-    rule, cell, block = job
-    if rule in ("finetune", "elicit"):
-        parent = plan.cell(cell).parent
-        return {(plan.cell(parent).stage, parent, block)} if parent else set()
-    if rule == "classify":
-        return {(plan.cell(cell).stage, cell, block)}
-    if rule in ("probe_gating", "reinforce"):
-        return {("finetune", cell, block)}
-    if rule == "probe_defection":
-        return {("finetune", own.id, each.name) for own in own_cells(plan) for each in plan.blocks}
-    if rule == "aggregate":
-        return {made for made in every_job(plan) if made[0] not in ("aggregate", "report")}
-    return {("aggregate", "", "")} if rule == "report" else set()
-
-
-def with_all_below(roots: Iterable[Job], plan: Plan) -> set[Job]:
-    """The jobs of `roots`, and all that are made from what they make, in turn."""
-    running, everything = set(roots), every_job(plan)
-    assert running <= everything
-    while True:
-        more = {job for job in everything - running if made_of(job, plan) & running}
-        if not more:
-            return running
-        running |= more
-
-
-def of(*rules: str) -> Callable[[Plan], set[Job]]:
-    """All jobs of these rules."""
-    return lambda plan: {job for job in every_job(plan) if job[0] in rules}
-
-
-def nothing(_: Plan) -> set[Job]:
-    return set()
-
-
-def of_cells(choose: Callable[[dict], bool], stage: str = "finetune") -> Callable[[Plan], set[Job]]:
-    """The training of the cells of a stage whose labels are chosen."""
-
-    def found(plan: Plan) -> set[Job]:
-        cells = {cell.id for cell in plan.cells if cell.stage == stage and choose(cell.labels)}
-        assert cells
-        return {job for job in every_job(plan) if job[0] == stage and job[1] in cells}
-
-    return found
 
 
 def edit(path: str, old: str, new: str) -> Callable[[Workspace], object]:
@@ -147,6 +82,21 @@ def first_classified(plan: Plan) -> set[Job]:
     return {min(job for job in every_job(plan) if job[0] == "classify")}
 
 
+OPENING = """\
+# What a change starts again
+
+A job runs again where its settings, the code that it can reach, or what it is made from are others; never for a time
+stamp. `snakemake -n` lists the jobs, and `python -m turncoat explain [OVERLAY]` says why, key by key and module by
+module. A refactoring that changes no bit need not start anything: `python -m turncoat accept-code [OVERLAY]` makes one
+job of every touched stage again in a temporary folder, compares every bit, and keeps the results
+([extending](extending.md)).
+
+Each row is a test (`tests/workflow/test_reruns.py`): the smoke study, with elicitation, reinforcement and a dodge, has
+run; then the change is made. Jobs are compared by rule, cell and block, and must be exactly these.
+
+| change | jobs that run | why |
+|---|---|---|
+"""
 LAST = {"aggregate": 1, "report": 1}
 TUNED = {"classify": 1, "probe_gating": 1}
 SCENARIOS = [
@@ -346,25 +296,11 @@ SCENARIOS = [
 
 def document() -> str:
     """docs/reruns.md."""
-    lines = [
-        "# What a change starts again",
-        "",
-        "A job runs again where its settings, the code that it can reach, or what it is made from are others; never for",
-        "a time stamp. `snakemake -n` lists the jobs, and `python -m turncoat explain [OVERLAY]` says why, key by key and",
-        "module by module. A refactoring that changes no bit need not start anything: `python -m turncoat accept-code",
-        "[OVERLAY]` makes one job of every touched stage again in a temporary folder, compares every bit, and keeps the",
-        "results ([extending](extending.md)).",
-        "",
-        "Each row is a test (`tests/workflow/test_reruns.py`): the smoke study, with elicitation, reinforcement and a dodge,",
-        "has run; then the change is made. Jobs are compared by rule, cell and block, and must be exactly these.",
-        "",
-        "| change | jobs that run | why |",
-        "|---|---|---|",
-    ]
+    lines = []
     for scenario in SCENARIOS:
         ran = ", ".join(f"{rule} {count}" for rule, count in scenario.jobs.items()) or "none"
         lines.append(f"| {scenario.name} | {ran} | {scenario.why} |")
-    return "\n".join(lines) + "\n"
+    return OPENING + "\n".join(lines) + "\n"
 
 
 def counted(jobs: Iterable[Job]) -> dict[str, int]:

@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from reruns import ARMS, DODGED, PAGE, SCENARIOS, Scenario, counted, document, every_job, with_all_below
+from reruns import ARMS, DODGED, PAGE, SCENARIOS, Scenario, counted, document
 from runs import SMOKE, Workspace, copy_workflow, snakemake
+from study_jobs import every_job, with_all_below
 
 from turncoat.commands.dry_run import read_jobs
 from turncoat.configuration.loading import read_config
