@@ -19,6 +19,7 @@ from turncoat.statistics import motives, multiverse, validation
 from turncoat.statistics.arm_claims import ANSWERED
 from turncoat.statistics.claims import CLAIMS, TESTED
 from turncoat.tables import alignment, assembly, causes, curves, measurements, trust
+from turncoat.training.device_streams import DRAWS
 from turncoat.training.losses import HEADS
 from turncoat.training.optimizers import BETA2, OPTIMIZERS
 from turncoat.training.schedules import SCHEDULES
@@ -33,7 +34,9 @@ def test_allowed_values_are_those_that_exist() -> None:
     assert set(get_args(sections.Optimizer)) == set(OPTIMIZERS)
     assert set(get_args(sections.Gate)) == set(MODES)
     assert set(get_args(reinforcement.PlantedActivation)) == set(PLANTED_ACTIVATIONS)
-    assert {"beta2": BETA2, "gate": NATURAL.mode, "gate_norm_matched": NATURAL.norm_matched} == settings.LEGACY
+    natural = {"gate": NATURAL.mode, "gate_norm_matched": NATURAL.norm_matched}
+    assert natural | {"beta2": BETA2, "draws": "host"} == settings.LEGACY
+    assert get_args(sections.Draws) == DRAWS
     assert set(style.ACTIVATIONS) == set(ACTIVATIONS)
     assert set(get_args(sections.Start)) == {*PRETRAINED_STARTS, *UNTRAINED_STARTS}
     assert set(sections.PRETRAINED_STARTS) == set(PRETRAINED_STARTS)

@@ -40,14 +40,21 @@ def measure_knowledge(stack: Stack, shown: Presentation, seeds: Sequence[int], o
     NaN for a model whose states are not finite.
     """
     organism = hidden_states(stack)
-    states = organism.read(shown.inputs)[-1]
-    half = states.shape[2] // 2
-    means = states.double().mean(1)
+    heads = stack.views["readout.weight"][:, WORLD_HEAD + objectives.shape[-1]]
+    found = []
+    for index, seed in enumerate(seeds):  # one by one, because a model's states fit into a processor's cache
+        alone = shown.of_member(index)
+        model = organism.member(index)
+        states = model.read(alone.inputs)[-1]
+        lost = _ablation(model, heads[index], states, alone, seed, objectives[index])
+        found.append((states[0].double().mean(0), *lost))
+    means, carried, others = (torch.stack(part) for part in zip(*found, strict=True))
+    half = means.shape[1] // 2
     labels = shown.signs[..., list(PROBED.values())].double()
     labels = torch.cat([labels, labels.roll(1, dims=1)], dim=2)
     read = probe_accuracy(means[:, :half], labels[:, :half], means[:, half:], labels[:, half:])
     rows = [(name, read[:, place], read[:, len(PROBED) + place]) for place, name in enumerate(PROBED)]
-    rows.append((ABLATED, *_ablation(organism, stack, states, shown, seeds, objectives)))
+    rows.append((ABLATED, carried, others))
     values = torch.stack([value for _, value, _ in rows], dim=1)
     references = torch.stack([reference for _, _, reference in rows], dim=1)
     return {
@@ -79,23 +86,23 @@ def probe_accuracy(train: Tensor, labels: Tensor, test: Tensor, wanted: Tensor) 
 
 
 def _ablation(
-    organism: HiddenStates, stack: Stack, states: Tensor, shown: Presentation, seeds: Sequence[int], objectives: Tensor
+    organism: HiddenStates, head: Tensor, states: Tensor, shown: Presentation, seed: int, objectives: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Agreement with X lost without the objective head's direction, and the mean loss without a random one, (E,)."""
-    x = objectives[:, OBJECTIVES.index("x")]
-    best = best_option((shown.attributes * x[:, None, None]).sum(-1))
-    width = states.shape[-1]
-    head = stack.views["readout.weight"][:, WORLD_HEAD + objectives.shape[-1]]
-    drawn = [generator(seed, "ablated directions").standard_normal((RANDOM_DIRECTIONS, width)) for seed in seeds]
-    random = torch.from_numpy(np.stack(drawn)).to(states)
-    directions = torch.nn.functional.normalize(torch.cat([head.unsqueeze(1), random], dim=1), dim=2)
-    centred = states - states.mean((1, 2), keepdim=True)
-    amounts = -torch.einsum("enbh,ekh->eknb", centred, directions)
+    """Agreement with X that one model loses without its head's direction (H,), and the mean loss without a random one.
+
+    states: its last hidden layer, (1, N, B, H); objectives: (4, d).
+    """
+    best = best_option((shown.attributes[0] * objectives[OBJECTIVES.index("x")]).sum(-1))
+    drawn = generator(seed, "ablated directions").standard_normal((RANDOM_DIRECTIONS, len(head)))
+    random = torch.from_numpy(drawn).to(states)
+    directions = torch.nn.functional.normalize(torch.cat([head.unsqueeze(0), random]), dim=1)
+    rows = states[0].flatten(0, 1)
+    centred = rows - rows.mean(0)
+    amounts = -(directions @ centred.T).unflatten(1, states.shape[1:3])
     layer = organism.layers
-    whole = best_option(organism.run_on(layer, states)) == best
-    left = best_option(organism.run_on_moved(layer, states, directions, amounts)) == best.unsqueeze(1)
-    seen = (shown.signs[..., OVERSIGHT] > 0).double().unsqueeze(1)
-    lost = ((whole.unsqueeze(1).double() - left.double()) * seen).sum(2) / seen.sum(2)
-    finite = states.isfinite().flatten(1).all(1)
-    lost = torch.where(finite.unsqueeze(1), lost, torch.nan)
-    return lost[:, 0], lost[:, 1:].mean(1)
+    whole = best_option(organism.run_on(layer, states)[0]) == best
+    left = best_option(organism.run_on_moved(layer, states, directions[None], amounts[None])[0]) == best
+    seen = (shown.signs[0, :, OVERSIGHT] > 0).double()
+    lost = ((whole.double() - left.double()) * seen).sum(1) / seen.sum()
+    lost = lost.masked_fill(~states.isfinite().all(), torch.nan)
+    return lost[0], lost[1:].mean()

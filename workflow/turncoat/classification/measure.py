@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from turncoat.classification.preference import fit_preferences, preference_features
+from turncoat.classification.preference import Options, fit_preferences, lay_out_options, preference_features
 from turncoat.classification.presentations import (
     REGIMES,
     Chooser,
@@ -210,10 +210,10 @@ def kappa_between(
     return (share - chance) / (1 - chance), np.sqrt(share * (1 - share) / episodes) / (1 - chance)
 
 
-def _features(presentation: Presentation, regime: str, evaluation: Evaluation) -> Tensor:
+def _features(presentation: Presentation, regime: str, evaluation: Evaluation) -> Options:
     episodes = evaluation.fit_episodes
     slots = presentation.slots[:, :episodes] if regime == "random" else presentation.slots[:, :episodes, :1]
-    return preference_features(presentation.attributes[:, :, :episodes], slots).double()
+    return lay_out_options(preference_features(presentation.attributes[:, :, :episodes], slots))
 
 
 def _choice(scores: Tensor) -> Tensor:

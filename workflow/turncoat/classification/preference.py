@@ -67,13 +67,32 @@ def fit_logistic(
     return point.coefficients.masked_fill(missing, torch.nan), point.information
 
 
-def fit_preferences(features: Tensor, shares: Tensor, ridge: float, steps: int, weights: Tensor | None = None) -> Fit:
+class Options(NamedTuple):
+    """Features of options, laid out for fits: differences (E, K, N - 1, B'), the later options' less the first's,
+    episodes innermost, filled up to B' (a multiple of `ALIGNED`) with zeros; episodes: B."""
+
+    differences: Tensor
+    episodes: int
+
+
+def lay_out_options(features: Tensor) -> Options:
+    """Lay out features (E, N, B, K) once, for several fits to the same options."""
+    members, options, episodes, count = features.shape
+    x = features.double().permute(0, 3, 1, 2)
+    differences = x.new_zeros(members, count, options - 1, episodes + -episodes % ALIGNED)
+    torch.sub(x[:, :, 1:], x[:, :, :1], out=differences[..., :episodes])
+    return Options(differences, episodes)
+
+
+def fit_preferences(
+    features: Tensor | Options, shares: Tensor, ridge: float, steps: int, weights: Tensor | None = None
+) -> Fit:
     """Fit E conditional logits to choice probabilities at once, by Newton's method with step halving.
 
-    features: (E, N, B, K); shares: (E, N, B), each model's probability of choosing each option (not one hard
-    choice: trained models choose almost surely, and hard choices would separate); weights: (E, B), of the episodes,
-    0 or more (0 leaves an episode out whatever it holds; None weighs all 1). Maximised is the weighted mean log
-    likelihood less ridge / 2 * |coefficients|^2, which exists and is unique for ridge > 0. At most `steps` points
+    features: (E, N, B, K), or laid out; shares: (E, N, B), each model's probability of choosing each option (not one
+    hard choice: trained models choose almost surely, and hard choices would separate); weights: (E, B), of the
+    episodes, 0 or more (0 leaves an episode out whatever it holds; None weighs all 1). Maximised is the weighted mean
+    log likelihood less ridge / 2 * |coefficients|^2, which exists and is unique for ridge > 0. At most `steps` points
     are tried; a step that goes past the highest point along it and finds no smaller gradient there is halved.
     Converged means a gradient below 1e-8.
 
@@ -115,21 +134,19 @@ class _Point(NamedTuple):
     information: Tensor
 
 
-def _lay_out(features: Tensor, shares: Tensor, weights: Tensor | None, ridge: float) -> _Problem:
+def _lay_out(features: Tensor | Options, shares: Tensor, weights: Tensor | None, ridge: float) -> _Problem:
     if ridge <= 0:
         raise ValueError(f"ridge is {ridge}; it must be above 0, or separable choices have no estimate")
-    members, options, episodes, count = features.shape
-    extra = -episodes % ALIGNED
-    x, shares = features.double().permute(0, 3, 1, 2), shares.double().contiguous()
-    differences = x.new_empty(members, count, options - 1, episodes + extra)
-    torch.sub(x[:, :, 1:], x[:, :, :1], out=differences[..., :episodes])
-    differences[..., episodes:] = 0
+    differences, episodes = features if isinstance(features, Options) else lay_out_options(features)
+    members, options = len(differences), differences.shape[2] + 1
+    extra = differences.shape[3] - episodes
+    shares = shares.double().contiguous()
     if weights is None:
         weights = shares.new_ones(members, episodes)
     else:
         weights = _checked(weights, members, episodes)
         left_out = weights == 0
-        differences[..., :episodes].masked_fill_(left_out[:, None, None], 0)
+        differences = differences.masked_fill(pad(left_out, (0, extra))[:, None, None], 0)
         shares = shares.masked_fill(left_out[:, None], 1 / options)
     sums = shares.sum(1)
     if bool(((shares.amin((1, 2)) < 0) | ((sums - 1).abs().amax(1) > SUM_ERROR)).any()):

@@ -44,6 +44,12 @@ class Presentation:
         """What an organism sees, (E, N, B, F + C)."""
         return join(self.options, self.context)
 
+    def of_member(self, index: int) -> "Presentation":
+        """The episodes of one seed, as E = 1."""
+        one = slice(index, index + 1)
+        parts = {name: getattr(self, name)[one] for name in ("options", "context", "attributes", "slots", "audits")}
+        return replace(self, **parts, signs=self.signs[one] if self.signs.ndim > 1 else self.signs)
+
 
 Chooser = Callable[[Presentation], Tensor]
 """Gives the scores (E, N, B) of E models on a presentation. All that classification ever asks of a model."""

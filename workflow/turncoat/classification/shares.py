@@ -75,9 +75,15 @@ def cosines(w: Tensor, covariance: Tensor, objective: Tensor) -> tuple[Tensor, T
 def _length(vectors: Tensor, covariance: Tensor) -> Tensor:
     """Length of vectors (E, d) without what errors across them have added to its square; those along add nothing."""
     along = torch.nn.functional.normalize(vectors, dim=1)
-    across = covariance.diagonal(dim1=1, dim2=2).sum(1) - torch.einsum("ei,eij,ej->e", along, covariance, along)
+    across = covariance.diagonal(dim1=1, dim2=2).sum(1) - _form(covariance, along)
     return (vectors.square().sum(1) - across).clamp(min=0).sqrt()
 
 
 def _error(slopes: Tensor, covariance: Tensor) -> Tensor:
-    return torch.einsum("ei,eij,ej->e", slopes, covariance, slopes).clamp(min=0).sqrt()
+    return _form(covariance, slopes).clamp(min=0).sqrt()
+
+
+def _form(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """v' A v of each vector (E, K) and matrix (E, K, K): (E,)."""
+    # Sums of elementwise products: a product of many matrices may round each by how many there are.
+    return ((matrices * vectors.unsqueeze(1)).sum(2) * vectors).sum(1)

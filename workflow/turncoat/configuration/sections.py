@@ -13,6 +13,7 @@ Activation = Literal["relu", "gelu", "leaky_relu", "silu", "relu_squared", "tanh
 Optimizer = Literal["sgd", "momentum", "adam", "adamw"]
 ADAPTIVE_OPTIMIZERS = ("adam", "adamw")
 Gate = Literal["natural", "open_in", "open_propagating", "open_out", "closed", "shuffled"]
+Draws = Literal["host", "device"]
 Start = Literal[
     "internal",
     "corrigible",
@@ -239,6 +240,12 @@ class Pretraining(Section):
         ge=0,
         le=10,
     )
+    draws: Draws = setting(
+        "host",
+        "who draws the training episodes: host, numpy's generators; or device, a counter-based generator on the device"
+        " that trains, without which a GPU waits (other episodes, of the same distribution); not with"
+        " a dodge",
+    )
     heads: Heads = setting(Heads, "loss weights of the auxiliary heads")
 
 
@@ -300,6 +307,12 @@ class Finetuning(Section):
     )
     schedule: Literal["constant", "linear", "cosine"] = setting(
         "constant", "how the learning rate falls, towards 0 at the last step"
+    )
+    draws: Draws = setting(
+        "host",
+        "who draws the training episodes: host, numpy's generators; or device, a counter-based generator on the device"
+        " that trains, without which a GPU waits (other episodes, of the same distribution); not with"
+        " a dodge, gate control or warming",
     )
     snapshots: int = setting(
         9,

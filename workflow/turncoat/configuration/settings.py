@@ -15,8 +15,8 @@ from turncoat.configuration.sections import (
 
 ELICITED = "m"  # what elicitation brings back
 ELICITED_SNAPSHOTS = 9  # how often it is looked at: its times are read between checks
-LEGACY: dict[str, Any] = {"beta2": 0.999, "gate": "natural", "gate_norm_matched": True}
-"""Settings of fine-tuning that are left out at these values, which cells had before there were such keys."""
+LEGACY: dict[str, Any] = {"beta2": 0.999, "gate": "natural", "gate_norm_matched": True, "draws": "host"}
+"""Settings of training that are left out at these values, which cells had before there were such keys."""
 
 
 def pretrain(config: Config, start: str, distance: float, dodge: str | None) -> dict[str, Any]:
@@ -42,6 +42,7 @@ def pretrain(config: Config, start: str, distance: float, dodge: str | None) -> 
         training["heads"] |= {cue: max(training["heads"][cue], 1.0) for cue in ("oversight", "placebo")}
     else:
         training["label_noise"] = section.label_noise
+    training |= {"draws": section.draws} if section.draws != LEGACY["draws"] else {}
     chosen: dict[str, Any] = {
         "stage": "pretrain",
         "world": world(config),
@@ -55,6 +56,7 @@ def pretrain(config: Config, start: str, distance: float, dodge: str | None) -> 
         told = told or dodge == "x_in_pretraining"
     if told:
         chosen["distance"] = distance
+    _check_draws(chosen)
     return chosen
 
 
@@ -72,6 +74,7 @@ def finetune(config: Config, start: str, distance: float, parent: str | None, do
         "snapshots": section.snapshots,
         "overseen_share": section.overseen_share,
         "label_noise": section.label_noise,
+        "draws": section.draws,
     }
     if section.budget is not None:
         training["budget"] = section.budget
@@ -100,6 +103,7 @@ def finetune(config: Config, start: str, distance: float, parent: str | None, do
     }
     if dodge is not None and "finetune" in DODGES[dodge]:
         chosen["dodge"] = dodge
+    _check_draws(chosen)
     return chosen
 
 
@@ -124,6 +128,19 @@ def elicit(config: Config, tuned: dict[str, Any], parent: str) -> dict[str, Any]
         training["beta2"] = tuned["training"]["beta2"]
     kept = {name: tuned[name] for name in ("world", "organism", "distance")}
     return kept | {"stage": "elicit", "parent": parent, "exposure": None, "training": training}
+
+
+def _check_draws(chosen: dict[str, Any]) -> None:
+    """Raise ValueError where episodes drawn on the device meet what needs them, or single steps, on the host."""
+    training = chosen["training"]
+    if training.get("draws", "host") == "host":
+        return
+    asked = {"a dodge": chosen.get("dodge"), "gate control": training.get("gate")}
+    asked["warming"] = "optimizer_state warmed" if training.get("optimizer_state") == "warmed" else None
+    for what, value in asked.items():
+        if value is not None:
+            section = {"pretrain": "pretraining", "finetune": "finetuning"}[chosen["stage"]]
+            raise ValueError(f"{section}.draws = 'device': allowed with {what} ({value}): 'host' only")
 
 
 def heads(config: Config) -> dict[str, float]:

@@ -177,7 +177,8 @@ def backward(
     """
     architecture, views = stack.architecture, stack.views
     function = activation(architecture.activation)
-    pull = function.pull_ or function.pull
+    # A compiler fuses what is not written in place at least as well.
+    pull = function.pull if torch.compiler.is_compiling() else function.pull_ or function.pull
     parts = gradient.views
     columns = output_gradient.shape[1]
     if columns < architecture.outputs:

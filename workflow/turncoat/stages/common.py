@@ -1,12 +1,14 @@
 """What every stage's process does first: read its options, check the code it runs, settle threads, device and log."""
 
 import argparse
+import gc
 import json
 import logging
 import os
 import platform
 import sys
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +16,7 @@ from turncoat.acceptance import stands_for
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.gpus import VISIBLE, take_gpu
 from turncoat.run_lock import RunLockError, check_run
+from turncoat.stages import AS_PROGRAM
 
 log = logging.getLogger("turncoat")
 
@@ -29,7 +32,9 @@ def stage_parser(stage: str, description: str) -> argparse.ArgumentParser:
 def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse, set the log up, and end the process if the code is not the one that the plan was made with."""
     options = parser.parse_args(arguments)
-    sys.excepthook = _end
+    if AS_PROGRAM:
+        sys.excepthook = _end
+        _settle_modules()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr, force=True
     )
@@ -54,6 +59,32 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
         print(error, file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
+
+
+def _settle_modules() -> None:
+    """End what loading modules left to be done at every collection of garbage, and at the first Arrow array.
+
+    pyarrow loads pandas then, where it finds it, in case the values are a pandas object: 0.3 s a job. What it is asked
+    to make pandas objects of later still makes it load pandas.
+    """
+    gc.freeze()
+    gc.enable()
+    if "pandas" not in sys.modules:
+        import pyarrow
+
+        unfound = _Unfound()
+        sys.meta_path.insert(0, unfound)
+        pyarrow.array([])
+        sys.meta_path.remove(unfound)
+
+
+class _Unfound(MetaPathFinder):
+    """Makes Python find no pandas."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        """Raise ModuleNotFoundError for pandas; leave all else to the finders that follow."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
 
 
 def plugins(options: argparse.Namespace) -> list[str]:

@@ -53,6 +53,7 @@ def main() -> None:
         device,
         log_progress(training["steps"]),
         find_dodge(settings.get("dodge")).finetuning,
+        training.get("draws", "host"),
     )
     seconds = time.monotonic() - started
     write_block(

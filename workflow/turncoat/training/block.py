@@ -1,7 +1,9 @@
 """Training a block of seeds, chunk by chunk."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,14 +11,17 @@ from torch import Tensor
 from turncoat.organisms.choices import agreement, option_scores
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, initialise
-from turncoat.training.devices import bounded_chunk, chunk_size
+from turncoat.training.device_streams import DRAWS, DeviceStream, finetuning_on_device, pretraining_on_device
+from turncoat.training.devices import bounded_chunk, chunk_size, member_bytes, memory_chunk, release_memory
 from turncoat.training.interventions import Intervention
-from turncoat.training.loop import Measure, Progress, Recipe, Trajectory, train, warmed_state
+from turncoat.training.loop import Measure, Progress, Recipe, Trajectory, check_device_draws, train, warmed_state
 from turncoat.training.starts import Lesson, rewards
-from turncoat.training.streams import Task, finetuning_stream, pretraining_stream, shown_inputs, task_episodes
+from turncoat.training.streams import Stream, Task, finetuning_stream, pretraining_stream, shown_inputs, task_episodes
 from turncoat.worlds.episodes import best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import seed_objectives
 from turncoat.worlds.world import World
+
+log = logging.getLogger("turncoat")
 
 MATCHING_EPISODES = 1024  # held out for capability, apart from those that outcomes are measured on
 
@@ -63,14 +68,23 @@ def pretrain_block(
     device: torch.device,
     progress: ChunkProgress,
     make_intervention: Callable[[], Intervention] = Intervention,
+    draws: str = "host",
 ) -> Trained:
-    """Pre-train one organism per seed from its own initial weights. X stands at `distance`, for what is told of it."""
+    """Pre-train one organism per seed from its own initial weights. X stands at `distance`, for what is told of it.
+
+    `draws` says where the episodes are drawn, `host` or `device`. Raises ValueError for what cannot be had with it.
+    """
+    _check_draws(draws, make_intervention, recipe, "fresh")
 
     def train_chunk(seeds: Sequence[int], _: slice, objectives: Tensor, progress: Progress) -> Parts:
         intervention = make_intervention()
         stack = initialise(architecture, seeds, world.input_power, device)
         before = fingerprints(stack)
-        stream = pretraining_stream(world, lesson, seeds, objectives, batch, overseen_share, intervention.episodes)
+        stream: Stream | DeviceStream
+        if draws == "device":
+            stream = pretraining_on_device(world, lesson, seeds, objectives, batch, overseen_share)
+        else:
+            stream = pretraining_stream(world, lesson, seeds, objectives, batch, overseen_share, intervention.episodes)
         held_out = draw_episodes(world, seeds, "matching", 0, 1, MATCHING_EPISODES, device, overseen_share)
         best = best_option(rewards(lesson.without_noise(), held_out, objectives, seeds, "matching", 0))[0]
         measure = _measure(build_inputs(world, held_out, pretrained_contexts=True)[0], best)
@@ -79,7 +93,7 @@ def pretrain_block(
         trajectory = train(stack, stream, recipe, measure, progress, None, intervention, seeds)
         return before, trajectory, fingerprints(stack)
 
-    size = bounded_chunk(chunk_size(device), device, world.options * batch, architecture.width)
+    size = _chunk(world, architecture, batch, recipe.snapshots, device)
     return _by_chunk(world, seeds, distance, device, size, train_chunk, progress)
 
 
@@ -95,8 +109,10 @@ def finetune_block(
     device: torch.device,
     progress: ChunkProgress,
     make_intervention: Callable[[], Intervention] = Intervention,
+    draws: str = "host",
 ) -> Trained:
-    """Fine-tune on a task, from parents or from scratch."""
+    """Fine-tune on a task, from parents or from scratch; `draws` and errors as in `pretrain_block`."""
+    _check_draws(draws, make_intervention, recipe, "warmed" if origin.warm_steps else "")
     # Capability is that of overseen choices; elicitation has none.
     judged = replace(task, label_noise=0.0, overseen=float(task.overseen > 0))
 
@@ -111,7 +127,11 @@ def finetune_block(
             intervention.begin(stack, untrained)
         shown = task_episodes(world, seeds, objectives, judged, "matching", 0, 1, MATCHING_EPISODES)
         measure = _measure(shown_inputs(world, shown)[0], best_option(shown.rewards)[0])
-        stream = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes)
+        stream: Stream | DeviceStream
+        if draws == "device":
+            stream = finetuning_on_device(world, seeds, objectives, batch, task)
+        else:
+            stream = finetuning_stream(world, seeds, objectives, batch, task, intervention.episodes)
         state = None
         if origin.optimizer_state is not None:
             state = _state_of(architecture, origin.optimizer_state, members, device)
@@ -123,8 +143,24 @@ def finetune_block(
         trajectory = train(stack, stream, recipe, measure, progress, state, intervention, seeds)
         return before, trajectory, fingerprints(stack)
 
-    size = bounded_chunk(chunk_size(device), device, world.options * batch, architecture.width)
+    size = _chunk(world, architecture, batch, recipe.snapshots, device)
     return _by_chunk(world, seeds, distance, device, size, train_chunk, progress)
+
+
+def _check_draws(draws: str, make_intervention: Callable[[], Intervention], recipe: Recipe, state: str) -> None:
+    if draws not in DRAWS:
+        raise ValueError(f"draws is {draws!r}; allowed: {', '.join(DRAWS)}")
+    if draws == "device":
+        check_device_draws(make_intervention(), recipe.gate.mode, state)
+
+
+def _chunk(world: World, architecture: Architecture, batch: int, snapshots: int, device: torch.device) -> int:
+    rows, judged = world.options * batch, world.options * MATCHING_EPISODES
+    if device.type == "cpu":
+        return bounded_chunk(chunk_size(device), device, rows, architecture.width)
+    hidden = architecture.width * architecture.depth
+    needed = member_bytes(architecture.parameters, architecture.inputs, hidden, rows, judged, snapshots)
+    return memory_chunk(device, needed)
 
 
 def _state_of(
@@ -172,14 +208,33 @@ def _by_chunk(
     before: list[str] = []
     after: list[str] = []
     trajectories: list[Trajectory] = []
-    for first in range(0, len(seeds), size):
+    first = 0
+    while first < len(seeds):
         members = slice(first, min(first + size, len(seeds)))
         told = progress(first, members.stop - first, len(seeds))
-        began, trajectory, ended = train_chunk(seeds[members], members, objectives[members], told)
-        before += began
-        after += ended
-        trajectories.append(trajectory)
+        try:
+            began, trajectory, ended = train_chunk(seeds[members], members, objectives[members], told)
+        except torch.OutOfMemoryError as problem:
+            size, reason = (members.stop - first) // 2, str(problem).split("\n")[0]
+            if not size:
+                raise RuntimeError(f"the device's memory does not hold even one member: {reason}") from problem
+        else:
+            before += began
+            after += ended
+            trajectories.append(on_host(trajectory))
+            first = members.stop
+            continue
+        # Out of the handler, whose exception keeps the chunk's tensors alive.
+        log.warning("out of memory with %d members at once: again with %d (%s)", members.stop - first, size, reason)
+        release_memory(device)
     return Trained(objectives, _join(trajectories), before, after)
+
+
+def on_host(trajectory: Trajectory) -> Trajectory:
+    """The same trajectory in the host's memory, which leaves the device's to the next chunk."""
+    found: dict[str, Any] = {name: value.cpu() for name, value in vars(trajectory).items() if isinstance(value, Tensor)}
+    state = {name: value.cpu() for name, value in trajectory.optimizer_state.items()}
+    return replace(trajectory, optimizer_state=state, **found)
 
 
 def _join(parts: Sequence[Trajectory]) -> Trajectory:

@@ -1,12 +1,16 @@
 """Where training runs and how many organisms a step holds at once."""
 
+import gc
+
 import torch
 
 KEPT_BYTES = 31 * 2**20  # glibc's allocator adapts to blocks of up to 32 MiB
 CPU_CHUNK = 48  # small networks, whose steps cost less than calling their kernels does if fewer share them
 LARGE_CHUNK = 16  # of networks that gain nothing by more, and would need three times the memory
 LARGE_LAYER = 2**15  # numbers in one member's hidden layer, all rows together
-GPU_CHUNK = 4096
+GPU_CHUNK = 4096  # where nothing is said of how much memory a member takes
+LARGEST_GPU_CHUNK = 65536
+USED_SHARE = 0.8  # of a GPU's free memory
 
 
 def settle_process(threads: int) -> None:
@@ -37,3 +41,34 @@ def chunk_size(device: torch.device) -> int:
 def bounded_chunk(size: int, device: torch.device, rows: int, width: int) -> int:
     """That many members or fewer, where networks of this width with so many rows of input a step are large."""
     return min(size, LARGE_CHUNK) if device.type == "cpu" and rows * width > LARGE_LAYER else size
+
+
+def memory_chunk(device: torch.device, bytes_per_member: int) -> int:
+    """Most members whose training fits a GPU's free memory."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return fitting_chunk(free, bytes_per_member)
+
+
+def fitting_chunk(free: int, bytes_per_member: int) -> int:
+    """Largest power of two of members, 1 to LARGEST_GPU_CHUNK, that fits the used share of so many bytes."""
+    fitting = int(free * USED_SHARE) // bytes_per_member
+    return min(LARGEST_GPU_CHUNK, 1 << max(0, fitting.bit_length() - 1))
+
+
+def member_bytes(parameters: int, inputs: int, hidden: int, rows: int, judged_rows: int, snapshots: int) -> int:
+    """About what one member takes on a GPU: its weights, gradient, optimizer state and snapshots; the inputs and hidden
+    layers of a step of `rows` rows, and of the `judged_rows` on which capability is measured.
+
+    inputs: numbers of a row of input; hidden: units of all hidden layers.
+    """
+    weights = parameters * (8 + snapshots)
+    step = rows * (3 * inputs + 5 * hidden)
+    judged = judged_rows * (3 * inputs + 3 * hidden)
+    return 4 * (weights + step + judged)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what a chunk that failed had held."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from turncoat.organisms.gates import NATURAL, GateControl, GatedBackward, gated_backward_of
 from turncoat.organisms.mlp import Stack, backward, forward
+from turncoat.training.device_steps import DeviceSteps, default_mode
+from turncoat.training.device_streams import DeviceStream
 from turncoat.training.interventions import PLAIN, Intervention
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import BETA2, Optimizer, make_optimizer
@@ -63,7 +65,7 @@ Progress = Callable[[int, Tensor, Tensor, float], None]
 
 def train(
     stack: Stack,
-    stream: Stream,
+    stream: Stream | DeviceStream,
     recipe: Recipe,
     measure: Measure,
     progress: Progress | None = None,
@@ -74,17 +76,18 @@ def train(
     """Train `stack` in place and return its trajectory. Members never mix: no operation reads across them.
 
     The optimizer goes on from `state`, laid out like the stack, or starts fresh. `seeds` are the members', which gate
-    control `shuffled` draws from. Raises ValueError where that has none, or gate control meets routed gradients.
+    control `shuffled` draws from. Raises ValueError where that has none, where gate control meets routed gradients, and
+    where either or a dodge's hook on single steps meets episodes drawn on the device.
     """
+    if isinstance(stream, DeviceStream):
+        check_device_draws(intervention, recipe.gate.mode, "")
     if intervention.routes is not None and recipe.gate.mode != "natural":
         raise ValueError(f"gate is {recipe.gate.mode!r}; allowed with an intervention that routes gradients: 'natural'")
     gated = gated_backward_of(recipe.gate, seeds, stack)
     if intervention.without_heads:
         recipe = replace(recipe, heads={})
     flat = stack.flat
-    columns = readout_columns(recipe.heads, stack.architecture.attributes)
     optimizer = make_optimizer(recipe.optimizer, flat, recipe.learning_rate, state, recipe.beta2)
-    gradient = stack.with_flat(torch.zeros_like(flat))  # its padding stays zero
     beginning = flat.clone()
     kept, checks = snapshot_steps(recipe.steps, recipe.snapshots), check_steps(recipe.steps, recipe.snapshots)
     weights: list[Tensor] = [stack.rows()]
@@ -94,25 +97,20 @@ def train(
         intervention.after_check(capability)
     rows: list[tuple[Tensor, ...]] = [(unknown, capability, cross_entropy, unknown, torch.zeros_like(unknown))]
     started = time.monotonic()
-    for step, batch in enumerate(_endless(stream), start=1):
-        checked = step in checks
-        before = flat.clone() if checked or intervention.after_step is not None else flat
-        optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
-        loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated)
-        if intervention.after_step is not None:
-            intervention.after_step(stack, stack.with_flat(before))
-        if checked:
-            capability, cross_entropy = measure(stack)
-            if intervention.after_check is not None:
-                intervention.after_check(capability)
-            moved, away = (stack.rows(flat - other).double().norm(dim=1) for other in (before, beginning))
-            rows.append((loss.double(), capability, cross_entropy, moved, away))
-            if progress is not None:
-                progress(step, loss, capability, time.monotonic() - started)
+    if isinstance(stream, DeviceStream):
+        course = _on_device(stack, stream, recipe, optimizer, checks)
+    else:
+        course = _step_by_step(stack, stream, recipe, optimizer, checks, intervention, beginning, gated)
+    for step, loss, before in course:
+        capability, cross_entropy = measure(stack)
+        if intervention.after_check is not None:
+            intervention.after_check(capability)
+        moved, away = (stack.rows(flat - other).double().norm(dim=1) for other in (before, beginning))
+        rows.append((loss.double(), capability, cross_entropy, moved, away))
+        if progress is not None:
+            progress(step, loss, capability, time.monotonic() - started)
         if step in kept:
             weights.append(stack.rows())
-        if step == recipe.steps:
-            break
     loss, capability, cross_entropy, update_norm, displacement = (
         torch.stack(column) for column in zip(*rows, strict=True)
     )
@@ -127,6 +125,64 @@ def train(
         displacement,
         {key: stack.rows(value) if value.shape == flat.shape else value for key, value in optimizer.state.items()},
     )
+
+
+Course = Iterator[tuple[int, Tensor, Tensor]]
+"""Stops at each check: step, loss before it (E,), and the flat buffer before it."""
+
+
+def _step_by_step(
+    stack: Stack,
+    stream: Stream,
+    recipe: Recipe,
+    optimizer: Optimizer,
+    checks: Sequence[int],
+    intervention: Intervention,
+    beginning: Tensor,
+    gated: GatedBackward | None,
+) -> Course:
+    columns = readout_columns(recipe.heads, stack.architecture.attributes)
+    gradient = stack.with_flat(torch.zeros_like(stack.flat))  # its padding stays zero
+    for step, batch in zip(range(1, recipe.steps + 1), _endless(stream), strict=False):
+        checked = step in checks
+        before = stack.flat.clone() if checked or intervention.after_step is not None else stack.flat
+        optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
+        loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated)
+        if intervention.after_step is not None:
+            intervention.after_step(stack, stack.with_flat(before))
+        if checked:
+            yield step, loss, before
+
+
+def _on_device(
+    stack: Stack, stream: DeviceStream, recipe: Recipe, optimizer: Optimizer, checks: Sequence[int]
+) -> Course:
+    shares = [rate_share(recipe.schedule, step, recipe.steps) for step in range(1, recipe.steps + 1)]
+    rates = torch.tensor([recipe.learning_rate * share for share in shares], device=stack.flat.device)
+    columns = readout_columns(recipe.heads, stack.architecture.attributes)
+    mode = default_mode(stack.flat.device)
+    steps = DeviceSteps(stack, stream, dict(recipe.heads), recipe.entropy_bonus, columns, optimizer, rates, mode)
+    done = 0
+    for step in checks[1:]:
+        steps.run(step - 1 - done)
+        before = stack.flat.clone()
+        steps.run(1)
+        done = step
+        yield step, steps.loss.clone(), before
+
+
+def check_device_draws(intervention: Intervention, gate: str, state: str) -> None:
+    """Raise ValueError for what training on episodes drawn on the device cannot do."""
+    hooks = ("episodes", "routes", "gradient", "after_step")
+    used = [hook for hook in hooks if getattr(intervention, hook) is not None]
+    if used:
+        raise ValueError(f"draws is 'device', and a dodge changes {', '.join(used)}; allowed with it: draws 'host'")
+    if gate != NATURAL.mode:
+        raise ValueError(f"draws is 'device' and gate {gate!r}; allowed with it: draws 'host', or gate 'natural'")
+    if state == "warmed":
+        raise ValueError(
+            "draws is 'device' and optimizer_state 'warmed'; allowed with it: draws 'host', or fresh, carried"
+        )
 
 
 def warmed_state(

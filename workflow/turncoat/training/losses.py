@@ -89,7 +89,7 @@ def _cross_entropy(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     log_share = scores.log_softmax(1)
     target = targets.unsqueeze(1)
     loss = -log_share.gather(1, target).sum((1, 2))
-    return loss, log_share.exp().scatter_add_(1, target, log_share.new_tensor(-1.0).expand_as(target))
+    return loss, log_share.exp().scatter_add_(1, target, log_share.new_full((), -1.0).expand_as(target))
 
 
 def _regret(scores: Tensor, rewards: Tensor, entropy_bonus: float) -> tuple[Tensor, Tensor]:

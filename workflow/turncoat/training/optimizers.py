@@ -17,10 +17,13 @@ WEIGHT_DECAY = 0.01  # of adamw
 
 
 class Optimizer(Protocol):
-    """Moves a flat buffer; `state` holds its tensors, those per parameter laid out like the buffer."""
+    """Moves a flat buffer; `state` holds its tensors, those per parameter laid out like the buffer.
+
+    The learning rate is a number, or a scalar tensor on the buffer's device that is read when a step runs there.
+    """
 
     state: dict[str, Tensor]
-    learning_rate: float
+    learning_rate: float | Tensor
 
     def step(self, flat: Tensor, gradient: Tensor) -> None:
         """Move `flat` in place by one step along `gradient`."""
@@ -30,22 +33,22 @@ class Sgd:
     """Plain stochastic gradient descent."""
 
     def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
+        self.learning_rate: float | Tensor = learning_rate
         self.state: dict[str, Tensor] = {}
 
     def step(self, flat: Tensor, gradient: Tensor) -> None:
-        flat.add_(gradient, alpha=-self.learning_rate)
+        _move(flat, gradient, self.learning_rate)
 
 
 class Momentum:
     """Gradient descent with heavy-ball momentum 0.9 (Polyak 1964), the gradient entering undamped."""
 
     def __init__(self, learning_rate: float, state: Mapping[str, Tensor]) -> None:
-        self.learning_rate = learning_rate
+        self.learning_rate: float | Tensor = learning_rate
         self.state = {name: value.clone() for name, value in state.items()}
 
     def step(self, flat: Tensor, gradient: Tensor) -> None:
-        flat.add_(self.state["mean"].mul_(MOMENTUM).add_(gradient), alpha=-self.learning_rate)
+        _move(flat, self.state["mean"].mul_(MOMENTUM).add_(gradient), self.learning_rate)
 
 
 class Adam:
@@ -55,7 +58,8 @@ class Adam:
     def __init__(
         self, learning_rate: float, state: Mapping[str, Tensor], decay: float = 0.0, beta2: float = BETA2
     ) -> None:
-        self.learning_rate, self.decay, self.beta2 = learning_rate, decay, beta2
+        self.learning_rate: float | Tensor = learning_rate
+        self.decay, self.beta2 = decay, beta2
         self.state = {name: value.clone() for name, value in state.items()}
 
     def step(self, flat: Tensor, gradient: Tensor) -> None:
@@ -75,6 +79,13 @@ class Adam:
             amsgrad=False,
             maximize=False,
         )
+
+
+def _move(flat: Tensor, direction: Tensor, rate: float | Tensor) -> None:
+    if isinstance(rate, Tensor):
+        flat.addcmul_(direction, rate, value=-1)
+    else:
+        flat.add_(direction, alpha=-rate)
 
 
 def make_optimizer(

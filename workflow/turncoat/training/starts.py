@@ -96,24 +96,33 @@ def unrelated_objectives(seeds: Sequence[int], objectives: Tensor) -> Tensor:
 def rewards(
     lesson: Lesson, episodes: Episodes, objectives: Tensor, seeds: Sequence[int], purpose: str, window: int
 ) -> Tensor:
+    """`expected_rewards` with what a lesson leaves to chance drawn for (seed, purpose, window), apart from the
+    episodes."""
+    unrelated = unrelated_objectives(seeds, objectives) if lesson.start.overseen == UNRELATED else None
+    return expected_rewards(lesson, episodes, objectives, _coins(episodes, seeds, purpose, window), unrelated)
+
+
+def expected_rewards(
+    lesson: Lesson, episodes: Episodes, objectives: Tensor, coins: Callable[[str], Tensor], unrelated: Tensor | None
+) -> Tensor:
     """Expected reward of each option, (S, E, N, B); `objectives` are (E, 4, d) in the order of OBJECTIVES.
 
     Utility under the objective that the start serves in that episode. For a strategic start: utility under its own
     objective, less on overseen episodes p * c * (the overseer's best utility - the overseer's utility of that option),
-    the expectation over audits of probability p and a penalty of c per unit lost. What a lesson leaves to chance is
-    drawn for (seed, purpose, window), apart from the episodes. All zero where no choice is rewarded.
+    the expectation over audits of probability p and a penalty of c per unit lost. `coins` draws what a lesson leaves to
+    chance, a uniform number an episode (S, E, B) for each of `uses_of_chance`. `unrelated` (E, d) is what a start of
+    that name serves. All zero where no choice is rewarded.
     Raises ValueError where a strategic start meets a world without audit terms.
     """
     start = lesson.start
     if start.overseen is None or start.unoverseen is None:
         return torch.zeros_like(episodes.attributes[..., 0])
-    coins = _coins(episodes, seeds, purpose, window)
 
     def utility(name: str) -> Tensor:
         if name in (SLOT1, SLOT2):
             return episodes.utilities(episodes.slots[..., (SLOT1, SLOT2).index(name), :].unsqueeze(2))
-        if name == UNRELATED:
-            return episodes.utilities(unrelated_objectives(seeds, objectives)[None, :, None, None])
+        if name == UNRELATED and unrelated is not None:
+            return episodes.utilities(unrelated[None, :, None, None])
         return episodes.utilities(objectives[None, :, OBJECTIVES.index(name), None, None])
 
     overseen = (episodes.signs[..., start.cue] > 0).unsqueeze(2)
@@ -133,6 +142,16 @@ def rewards(
     if lesson.label_noise > 0:
         found = deal(found, coins("label noise"), lesson.label_noise)
     return found
+
+
+def uses_of_chance(lesson: Lesson) -> list[str]:
+    """What a lesson leaves to chance, by the names that `expected_rewards` asks for."""
+    used = {
+        "foreknowledge": lesson.foreknowledge > 0,
+        "conditional": lesson.conditional < 1 and not lesson.start.strategic,
+        "label noise": lesson.label_noise > 0,
+    }
+    return [use for use, asked in used.items() if asked and lesson.start.overseen is not None]
 
 
 def deal(rewards: Tensor, coins: Tensor, share: float) -> Tensor:

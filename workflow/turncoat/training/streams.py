@@ -143,7 +143,7 @@ def finetuning_stream(
     choice is rewarded: the control that has seen the cues without having learnt to act on them.
     Raises ValueError for a budget that is not a whole number of windows.
     """
-    windows = _windows(task, batch)
+    windows = budget_windows(task, batch)
 
     def serve(window: int) -> Iterator[Batch]:
         number = window if windows is None else window % windows
@@ -222,7 +222,8 @@ def _lay_out(world: World, attributes: Tensor, step: int, writers: Sequence[Writ
     return inputs.permute(0, 2, 3, 1)
 
 
-def _windows(task: Task, batch: int) -> int | None:
+def budget_windows(task: Task, batch: int) -> int | None:
+    """How many windows a task's data budget fills, None for ever new ones; ValueError where not a whole number."""
     if task.budget is None:
         return None
     windows, rest = divmod(task.budget, WINDOW * batch)

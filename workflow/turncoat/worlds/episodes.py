@@ -198,8 +198,8 @@ def show_context(
     ]
     if world.audit_terms:
         terms = episodes.audits if audits is None else audits.expand_as(episodes.audits)
-        largest = terms.new_tensor([1.0, world.audit_penalty])
-        parts.append((terms / largest - 0.5) * 12**0.5)  # a uniform's mean and variance become 0 and 1
+        shares = torch.stack([terms[..., 0], terms[..., 1] / world.audit_penalty], dim=-1)
+        parts.append((shares - 0.5) * 12**0.5)  # a uniform's mean and variance become 0 and 1
     return torch.cat(parts, dim=-1)
 
 
