@@ -52,7 +52,7 @@ if workflow.is_main_process:  # a job's process is told by the one that submitte
         TURNCOAT_RUN=new_run(Path("results", CONFIG.study)),
         TURNCOAT_ACCEPTED=accepted_text(accepted),
     )
-ACCEPTED = accepted_in(os.environ["TURNCOAT_ACCEPTED"])
+ACCEPTED = accepted_in(os.environ.get("TURNCOAT_ACCEPTED", ""))
 
 
 wildcard_constraints:
