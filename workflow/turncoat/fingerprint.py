@@ -68,7 +68,7 @@ def imported_files(start: Path, root: Path = ROOT) -> set[Path]:
         if file in found:
             continue
         found.add(file)
-        for name in _imported_names(_tree(file.read_bytes()), _package_of(file, root)):
+        for name in _imported_names(file.read_bytes(), _package_of(file, root)):
             waiting.extend(_files_of(name, root))
     return found
 
@@ -78,19 +78,22 @@ def _tree(source: bytes) -> ast.Module:
     return ast.parse(source)
 
 
-def _package_of(file: Path, root: Path) -> list[str]:
-    return [root.name, *file.relative_to(root).parts[:-1]]
+def _package_of(file: Path, root: Path) -> tuple[str, ...]:
+    return (root.name, *file.relative_to(root).parts[:-1])
 
 
-def _imported_names(tree: ast.Module, package: list[str]) -> Iterator[list[str]]:
-    """Yield the dotted names that a module of `package` imports, those in functions too."""
-    for node in ast.walk(tree):
+@cache
+def _imported_names(source: bytes, package: tuple[str, ...]) -> list[list[str]]:
+    """Return the dotted names that a module of `package` imports, those in functions too."""
+    names: list[list[str]] = []
+    for node in ast.walk(_tree(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".") for alias in node.names)
+            names += (alias.name.split(".") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            base = base + (node.module.split(".") if node.module else [])
-            yield from ([*base, alias.name] for alias in node.names)
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            base += node.module.split(".") if node.module else []
+            names += ([*base, alias.name] for alias in node.names)
+    return names
 
 
 def _files_of(name: list[str], root: Path) -> Iterator[Path]:
