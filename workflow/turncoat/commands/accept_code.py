@@ -22,7 +22,7 @@ from turncoat.commands.compare import WALL_TIMES, difference
 from turncoat.commands.dry_run import Job, planned
 from turncoat.configuration.check import REPOSITORY
 from turncoat.configuration.device import has_gpu
-from turncoat.configuration.study_file import NAME, read_manifest, write_manifest
+from turncoat.configuration.study_file import NAME, read_manifest, replace_text, write_manifest
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.stages.common import plugins
 
@@ -51,29 +51,35 @@ def accept_code(study: str, overlays: Sequence[Path], every_job: bool, say: Call
     The study's lock must be held.
     """
     folder = Path("results") / study
-    found = touched(planned(overlays))
-    if not found:
+    path = folder / NAME
+    manifest, kept = read_manifest(path), path.read_text(encoding="utf-8")
+    entries: list[dict[str, Any]] = []
+    try:
+        # Of a job below one that would run, Snakemake does not say whether its code is another too: it does next time.
+        while found := touched(planned(overlays)):
+            _check_origins(found, entries)
+            chosen = found if every_job else list({(one.job.rule, one.now): one for one in reversed(found)}.values())
+            for one in reversed(chosen):
+                _check(one, folder, say)
+            entries += _entries(found, chosen)
+            write_manifest(path, manifest | {"accepted": [*manifest.get("accepted", []), *entries]})
+    except BaseException:
+        replace_text(path, kept)
+        raise
+    if not entries:
         raise NotAcceptedError("no results were made by other code than the present, or their settings changed as well")
-    before: dict[str, set[str]] = {}
+
+
+def _check_origins(found: Sequence[Touched], entries: Sequence[dict[str, Any]]) -> None:
+    """Raise NotAcceptedError where one code would stand for several: then results of one stage were made by several."""
+    known = {entry["to"]: entry["from"] for entry in entries}
     for one in found:
-        before.setdefault(one.now, set()).add(one.before)
-    for now, earlier in before.items():
-        if len(earlier) > 1:
+        other = known.setdefault(one.now, one.before)
+        if other != one.before or one.now in {entry["to"] for entry in entries}:
             raise NotAcceptedError(
-                f"results that code {now} would make were made by {' and '.join(sorted(earlier))}; run the study first"
+                f"some results of {one.job.rule} were made by code {one.before}, others by {other} or by the present; "
+                "run the study first"
             )
-    chosen = found if every_job else list({(one.job.rule, one.now): one for one in reversed(found)}.values())[::-1]
-    for one in chosen:
-        _check(one, folder, say)
-    manifest = read_manifest(folder / NAME)
-    write_manifest(folder / NAME, manifest | {"accepted": [*manifest.get("accepted", []), *_entries(found, chosen)]})
-    left = touched(planned(overlays))
-    if left:
-        write_manifest(folder / NAME, manifest)
-        raise NotAcceptedError(
-            f"some results of {left[0].job.rule} were made by code {left[0].before}, others by the present; run the "
-            "study first"
-        )
 
 
 def touched(jobs: Sequence[Job]) -> list[Touched]:

@@ -2,7 +2,8 @@
 
     python -m turncoat explain [OVERLAY ...]
 
-Snakemake's own answer to what would run is taken as it is; its reasons are put into words.
+Snakemake's own answer to what would run is taken as it is; its reasons are put into words. Of a job that follows from
+one that would run, Snakemake looks for no more reasons.
 """
 
 import json

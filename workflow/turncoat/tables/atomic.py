@@ -130,14 +130,7 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     `columns` picks some of them. Raises TableError that names the file, what is wrong and the remedy.
     """
     path = Path(path)
-    if not path.is_file():
-        raise TableError(f"{path}: no such file; run the study again so that Snakemake makes it")
-    try:
-        check_seal(path)
-        found = parquet.read_schema(path)
-        check_name(path, (found.metadata or {}).get(b"file", b"").decode())
-    except (SealError, pa.ArrowInvalid, OSError) as error:
-        raise TableError(f"{path}: cannot be used ({error}); delete it and run the study again") from error
+    found = sound_schema(path)
     expected = _version(schema)
     if _version(found) != expected:
         raise TableError(
@@ -151,9 +144,22 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     return parquet.read_table(path, columns=wanted, partitioning=None)
 
 
+def sound_schema(path: Path) -> pa.Schema:
+    """The schema of a Parquet table that is whole and lies where it was written; raises TableError otherwise."""
+    if not path.is_file():
+        raise TableError(f"{path}: no such file; run the study again so that Snakemake makes it")
+    try:
+        check_seal(path)
+        found = parquet.read_schema(path)
+        check_name(path, (found.metadata or {}).get(b"file", b"").decode())
+    except (SealError, pa.ArrowInvalid, OSError) as error:
+        raise TableError(f"{path}: cannot be used ({error}); delete it and run the study again") from error
+    return found
+
+
 def read_provenance(path: Path) -> dict[str, str]:
-    """The provenance that `write_table` put into a Parquet file."""
-    metadata = parquet.read_schema(path).metadata or {}
+    """The provenance that `write_table` put into a Parquet file. Raises TableError where it cannot be used."""
+    metadata = sound_schema(path).metadata or {}
     content: dict[str, str] = json.loads(metadata.get(b"provenance", b"{}"))
     return content
 

@@ -8,30 +8,18 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import pyarrow as pa
-
 from turncoat.tables.atomic import TableError, read_provenance
-from turncoat.tables.seal import SealError, check_seal
-
-UNREAD = "gating"  # unit rows, which no later stage reads
 
 
 def check_settings(folder: Path, expected: Mapping[Path, str]) -> None:
-    """Raise TableError where a table of the study in `folder` was made with other settings, or where one that no stage
-    reads is damaged. What is missing or cannot be read is left to whoever reads it.
+    """Raise TableError where a table of the study in `folder` is damaged, lies in another's place, or was made with
+    other settings; also those that no later stage reads. What is missing is left to whoever reads it.
 
     `expected` gives the settings, JSON as jobs are given it, by the table's path in the folder.
     """
     for name, settings in expected.items():
         path = folder / name
-        if not path.is_file():
-            continue
-        if name.parts[0] == UNREAD:
-            _check_sound(path)
-        try:
-            found = read_provenance(path).get("settings")
-        except (pa.ArrowInvalid, OSError):
-            continue
+        found = read_provenance(path).get("settings") if path.is_file() else settings
         if found != settings:
             raise TableError(
                 f"{path}: was made with other settings than this study's ({_difference(found, settings)}); "
@@ -43,22 +31,12 @@ def check_configuration(folder: Path, config_sha256: str, names: Iterable[str]) 
     """Raise TableError where one of the study's own tables is damaged, or was made from another configuration."""
     for name in names:
         path = folder / "tables" / f"{name}.parquet"
-        _check_sound(path)
         found = read_provenance(path).get("config_sha256")
         if found != config_sha256:
             raise TableError(
                 f"{path}: was made from another configuration (its hash is {found}, this study's {config_sha256}); "
                 "delete it and run the study again"
             )
-
-
-def _check_sound(path: Path) -> None:
-    if not path.is_file():
-        raise TableError(f"{path}: no such file; run the study again so that Snakemake makes it")
-    try:
-        check_seal(path)
-    except SealError as error:
-        raise TableError(f"{path}: cannot be used ({error}); delete it and run the study again") from error
 
 
 def _difference(found: str | None, settings: str) -> str:
