@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from safetensors import safe_open
 
+from turncoat.tables.seal import SealError, check_seal
+
 WALL_TIMES = ("train_seconds",)
 """Columns that differ between two runs of the same code."""
 MADE_BY = (b"provenance", b"checksum", b"file", b"ARROW:schema")
@@ -16,6 +18,11 @@ MADE_BY = (b"provenance", b"checksum", b"file", b"ARROW:schema")
 
 def difference(kept: Path, made: Path) -> str | None:
     """Return the first difference between two files of one kind in words, None where they hold the same bits."""
+    if kept.suffix in (".parquet", ".safetensors"):
+        try:
+            check_seal(kept)
+        except SealError as error:
+            return f"the file that was kept cannot be used ({error}); delete it and run the study again"
     if kept.suffix == ".parquet":
         return _table_difference(kept, made)
     if kept.suffix == ".safetensors":
