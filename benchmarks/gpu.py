@@ -3,8 +3,9 @@
 PYTHONPATH=workflow python -m benchmarks.gpu --out FOLDER [--quick] [--device cpu] [--only PART ...]
 
 Needs torch and numpy; JAX's rows need jax. Prints each row as it comes, and writes gpu.json, gpu.csv and gpu.md. A row
-that fails says why in the table; the others still run, and the command then ends with status 1. turncoat's rows
-of the middle size are measured before and after the others; each row fills a few seconds after a warm-up.
+that fails says why in the table; the others still run, and the command then ends with status 1. turncoat's row of the
+middle size is measured before and after the others; each row fills some seconds after a warm-up. What is to be compared
+comes first: a row for which no time is left (--budget) is told to be missing.
 """
 
 import argparse
@@ -12,10 +13,12 @@ import csv
 import datetime
 import gc
 import json
+import logging
 import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +35,7 @@ from turncoat.training.devices import settle_process
 
 PARTS = ("limit", "turncoat", "modes", "eager", "vmap", "jax", "check", "wide", "profile")
 CHECKED_STEPS = 20
-LONGEST_JAX = 110.0  # seconds of all its rows of one width
+LONGEST_JAX = 140.0  # seconds of all its rows of one width
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -98,7 +101,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help="parts to measure")
     parser.add_argument("--members", type=int, nargs="*", help="numbers of members instead of the usual ones")
-    parser.add_argument("--mode", default=None, help="turncoat's mode (plain, graph, compiled, compiled graph)")
+    parser.add_argument("--mode", default=None, choices=list(MODES), help="turncoat's mode")
     parser.add_argument("--seconds", type=float, help="measured seconds a row")
     parser.add_argument("--budget", type=float, default=230.0, help="seconds after which no further row is started")
     parser.add_argument("--study-steps", type=float, nargs="*", default=[], help="model-steps of a study, to estimate")
@@ -107,10 +110,13 @@ def main() -> None:
         sys.exit("PyTorch sees no GPU here; --device cpu --quick tries the command without one")
     device = torch.device(options.device)
     settle_process(1)
+    for name in ("torch._inductor", "torch._dynamo"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"torch\._inductor")
     options.out.mkdir(parents=True, exist_ok=True)
     quick, cuda = options.quick, device.type == "cuda"
     seconds = options.seconds or (0.05 if quick else 2.0)
-    mode = options.mode or ("compiled graph" if cuda else "plain")
+    mode = options.mode or ("kernels" if cuda else "plain")
     sizes = options.members or ([1, 4] if quick else [65536, 16384, 4096, 1024, 256, 64, 16, 1])
     width = 8 if quick and not cuda else 64
     table = Table(time.monotonic() + options.budget)
@@ -120,48 +126,49 @@ def main() -> None:
     middle = sizes[len(sizes) // 2] if quick else min(16384, max(sizes))
 
     if "check" in only:
-        table.rows += check_against_jax(options.out, device)
-    if "eager" in only:
-        table.guard("eager, one at a time", width, 1, lambda: eager_row(width, device, seconds))
+        table.rows += check_against_jax(options.out, device, mode)
 
-    def ours(members: int, other: str = mode, tf32: bool = False, said: str = "") -> None:
+    def ours(width: int, members: int, other: str = mode, tf32: bool = False, said: str = "") -> None:
         name = f"turncoat, {other}" + (", TF32" if tf32 else "") + said
         table.guard(name, width, members, lambda: turncoat_row(width, members, other, device, seconds, tf32))
 
+    def limit(width: int, members: int, tf32: bool = False) -> None:
+        name = "matrix products" + (", TF32" if tf32 else "")
+        table.guard(name, width, members, lambda: limit_row(width, members, device, seconds / 4, tf32))
+
+    wide, wide_members = (16 if width == 8 else 256), (sizes[0] if quick else min(4096, middle))
+    wide_mode = "compiled graph" if cuda else mode  # the kernels are for narrower networks
     if "turncoat" in only:
-        ours(middle)
-    if "modes" in only and cuda:
-        for other in MODES:
-            if other != mode:
-                ours(middle, other)
-    if "limit" in only:
-        for members in sizes:
-            table.guard("matrix products", width, members, lambda m=members: limit_row(width, m, device, seconds / 4))
-        table.guard("matrix products, TF32", width, middle, lambda: limit_row(width, middle, device, seconds / 4, True))
-    if "profile" in only:
-        for other in {mode, "graph"} if cuda else {mode}:
-            profiled(table, width, middle, other, device, options.out)
+        ours(width, middle)
+        for members in (m for m in sizes if m > middle):
+            ours(width, members)
     if "jax" in only:
-        jax_sizes = sizes if quick else [middle, *(m for m in (4096, 1024, 65536, 64, 1) if m in sizes and m != middle)]
+        jax_sizes = sizes if quick else [middle, *(m for m in (4096, 65536) if m in sizes and m != middle)]
         run_jax(table, width, jax_sizes, seconds, quick, device)
-    if "turncoat" in only:
-        for members in sizes:
-            ours(members, said=", again" if members == middle else "")
-        ours(middle, tf32=True)
-    if "vmap" in only:
-        for members in {middle, min(1024, middle)}:
-            table.guard("torch.func.vmap", width, members, lambda m=members: vmap_row(width, m, device, seconds))
+    if "eager" in only:
+        table.guard("eager, one at a time", width, 1, lambda: eager_row(width, device, seconds))
     if "wide" in only:
-        wide = 16 if width == 8 else 256
-        for members in sizes if quick else [m for m in (4096, 256) if m <= max(sizes)]:
-            table.guard(
-                f"turncoat, {mode}", wide, members, lambda m=members: turncoat_row(wide, m, mode, device, seconds)
-            )
-            table.guard("matrix products", wide, members, lambda m=members: limit_row(wide, m, device, seconds / 4))
-        if "eager" in only:
-            table.guard("eager, one at a time", wide, 1, lambda: eager_row(wide, device, seconds))
+        ours(wide, wide_members, wide_mode)
+        limit(wide, wide_members)
         if "jax" in only:
-            run_jax(table, wide, sizes[:1] if quick else [4096], seconds, quick, device)
+            run_jax(table, wide, [wide_members], seconds, quick, device, ["highest"])
+    if "turncoat" in only:
+        for members in (m for m in sizes if m < middle):
+            ours(width, members)
+    if "modes" in only and cuda:
+        ours(width, middle, "kernels, TF32")
+        ours(width, middle, "compiled graph")
+        ours(width, middle, "compiled graph", tf32=True)
+    if "limit" in only:
+        for members in sizes if quick else [middle]:
+            limit(width, members)
+        limit(width, middle, tf32=True)
+    if "profile" in only:
+        profiled(table, width, middle, mode, device, options.out)
+    if "turncoat" in only:
+        ours(width, middle, said=", again")
+    if "vmap" in only:
+        table.guard("torch.func.vmap", width, middle, lambda: vmap_row(width, middle, device, seconds))
     sys.exit(report(table, facts, options.out, options.study_steps))
 
 
@@ -191,7 +198,15 @@ def about(device: torch.device) -> dict[str, Any]:
     return facts
 
 
-def run_jax(table: Table, width: int, sizes: Sequence[int], seconds: float, quick: bool, device: torch.device) -> None:
+def run_jax(
+    table: Table,
+    width: int,
+    sizes: Sequence[int],
+    seconds: float,
+    quick: bool,
+    device: torch.device,
+    precisions: Sequence[str] = ("highest", "default"),
+) -> None:
     """JAX's rows, each line as it comes; all of the GPU's memory is its own meanwhile."""
     gc.collect()
     left = min(LONGEST_JAX, table.until - time.monotonic())
@@ -200,7 +215,7 @@ def run_jax(table: Table, width: int, sizes: Sequence[int], seconds: float, quic
     command = [sys.executable, "-m", "benchmarks.gpu_jax", "--width", str(width), "--seconds", str(seconds)]
     command += ["--members", *map(str, sizes)]
     command += ["--steps", "4"] if quick else []
-    command += ["--precision", "highest", "default"] if device.type == "cuda" else []
+    command += ["--precision", *precisions] if device.type == "cuda" else []
     failure = jax_process(command, device, left, table.add)
     if failure:
         table.add({"name": "JAX", "width": width, "members": 0, "failed": failure})
@@ -235,10 +250,10 @@ def jax_process(
     return None
 
 
-def check_against_jax(out: Path, device: torch.device) -> list[dict[str, Any]]:
+def check_against_jax(out: Path, device: torch.device, mode: str) -> list[dict[str, Any]]:
     """Train two members on the same batches in turncoat and in JAX, and compare losses and weights."""
     width, members = 16, 2
-    steps = make_steps(width, members, "plain", device)
+    steps = make_steps(width, members, mode, device)
     stream = make_stream(members, device)
     names = parameter_names(make_stack(width, members, device))
     given = {f"p_{name}": value.cpu().numpy() for name, value in names.items()}

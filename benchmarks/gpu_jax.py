@@ -2,6 +2,7 @@
 
 python -m benchmarks.gpu_jax --width 64 --members 1 64 1024 --seconds 2 [--check FOLDER]
 
+Where more precisions than one are named, the first number of members alone is measured in all of them.
 With `--check` it first trains on the batches in FOLDER/batches.npz, and writes the weights to FOLDER/jax.npz.
 """
 
@@ -168,8 +169,8 @@ def main() -> None:
     failed = False
     if options.check is not None:
         check(options.check)
-    for members in options.members:
-        for precision in options.precision:
+    for place, members in enumerate(options.members):
+        for precision in options.precision[: 1 if place else None]:
             try:
                 print(
                     json.dumps(measure(options.width, members, options.seconds, options.steps, precision)), flush=True

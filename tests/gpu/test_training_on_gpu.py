@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from common import BATCH, CPU, CUDA, HEADS, make_stack, make_steps, make_stream,
 from turncoat.organisms.choices import option_scores
 from turncoat.organisms.mlp import backward, forward
 from turncoat.organisms.scoring import context_scorer
-from turncoat.training import block, device_steps, loop
+from turncoat.training import block
 from turncoat.training.block import Trained, pretrain_block
 from turncoat.training.loop import Recipe, train
 from turncoat.training.losses import loss_and_gradient, readout_columns
@@ -23,7 +24,8 @@ from turncoat.training.starts import Lesson, find_start
 from turncoat.training.streams import Batch, pretraining_stream
 from turncoat.worlds.objectives import seed_objectives
 
-MODES = ["plain", "graph", "compiled", "compiled graph"]
+MODES = ["graph", "compiled graph", "kernels"]
+MEMBERS = 40  # in most tests, so that what is compiled is compiled once
 
 
 def as_double(batch: Batch) -> Batch:
@@ -58,7 +60,11 @@ def test_gradients_are_those_of_autograd() -> None:
 
 
 def test_course_is_that_of_the_cpu() -> None:
-    """100 steps on the host's draws: losses agree, and weights to a small part of how far they moved."""
+    """100 steps on the host's draws: losses agree, and weights to a small part of how far they moved.
+
+    A change of the initial weights by 1e-7 of themselves, the rounding, moves the last ones by 0.1% of their way in
+    half of the members, and by 3% in one of 8, where a unit goes out a step earlier or later.
+    """
     world, seeds = make_world(), range(8)
     recipe = Recipe(100, "adam", 0.003, HEADS, 2)
     found = {}
@@ -71,79 +77,72 @@ def test_course_is_that_of_the_cpu() -> None:
     loss = (here.loss[1:] - there.loss[1:].cpu()).abs().max()
     moved = (here.weights[-1] - here.weights[0]).norm(dim=1)
     apart = (here.weights[-1] - there.weights[-1].cpu()).norm(dim=1)
-    print(f"loss apart by {float(loss):.2e}, weights by {float((apart / moved).max()):.2e} of their way")
-    assert float(loss) < 2e-3
-    assert float((apart / moved).max()) < 0.02
+    assert float(loss) < 5e-3
+    assert float((apart / moved).median()) < 0.03  # 0.011 on an H200
+    assert float((apart / moved).max()) < 0.15  # 0.021
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_modes_take_the_steps_of_the_plain_one(mode: str) -> None:
-    found, plain = (make_steps(range(8), name) for name in (mode, "plain"))
+    found, plain = (make_steps(range(MEMBERS), name) for name in (mode, "plain"))
+    before = plain.stack.rows()
     for steps in (1, 20):  # single steps, and a window of them and more
         found.run(steps)
         plain.run(steps)
     assert int(found.number) == 21
+    moved = (plain.stack.rows() - before).norm(dim=1)
+    apart = (plain.stack.rows() - found.stack.rows()).norm(dim=1)
+    assert float((apart / moved).median()) < 0.01
     assert float((found.loss - plain.loss).abs().max()) < 5e-3 * float(plain.loss.max())
     if mode == "graph":  # the same kernels, replayed
         assert torch.equal(found.stack.flat, plain.stack.flat)
 
 
-@pytest.mark.parametrize("mode", ["graph", "compiled graph"])
+@pytest.mark.parametrize("mode", ["graph", "kernels"])
 def test_two_trainings_are_equal_to_the_bit(mode: str) -> None:
-    assert torch.equal(trained(range(40), mode, 50), trained(range(40), mode, 50))
+    assert torch.equal(trained(range(MEMBERS), mode, 50), trained(range(MEMBERS), mode, 50))
 
 
 SCRIPT = """
 import hashlib, sys, torch
-sys.path[:0] = sys.argv[1:]
+sys.path[:0] = sys.argv[1:3]
 torch.set_grad_enabled(False)
 from common import trained
-print(hashlib.sha256(trained(range(40), "compiled graph", 50).cpu().numpy().tobytes()).hexdigest())
+print(hashlib.sha256(trained(range(40), sys.argv[3], 50).cpu().numpy().tobytes()).hexdigest())
 """
 
 
-def test_two_processes_are_equal_to_the_bit() -> None:
+@pytest.mark.parametrize("mode", ["kernels"])
+def test_two_processes_are_equal_to_the_bit(mode: str) -> None:
     """Nothing compiled is kept between them: a compiler that chooses by timing would show."""
     here = Path(__file__).parent
-    command = [sys.executable, "-c", SCRIPT, str(here), str(here.parents[1] / "workflow")]
-    environment = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
-    found = set()
-    for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ) | environment, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        found.add(done.stdout.split()[-1])
-    assert len(found) == 1
+    command = [sys.executable, "-c", SCRIPT, str(here), str(here.parents[1] / "workflow"), mode]
+    environment = dict(os.environ) | {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, env=environment, **pipes) for _ in range(2)]
+    told = [process.communicate() for process in running]
+    for process, (_, errors) in zip(running, told, strict=True):
+        assert process.returncode == 0, errors[-2000:]
+    assert told[0][0].split()[-1] == told[1][0].split()[-1]
 
 
-@pytest.mark.parametrize("mode", ["graph", "compiled graph"])
-@pytest.mark.parametrize("sizes", [(1, 95), (32, 64)])
-def test_a_member_does_not_depend_on_its_chunk(mode: str, sizes: tuple[int, int]) -> None:
-    whole = trained(range(96), mode, 50)
-    parts = torch.cat([trained(range(sizes[0]), mode, 50), trained(range(sizes[0], 96), mode, 50)])
-    differing = (whole != parts).any(1)
-    apart = float((whole - parts).abs().max())
-    assert not differing.any(), f"{int(differing.sum())} of 96 members differ, by {apart:.1e}"
+@pytest.mark.parametrize("first", [1, 8])
+def test_a_member_does_not_depend_on_its_chunk(first: int) -> None:
+    """With the kernels. PyTorch's own products and sums round by how many there are: docs/gpu.md."""
+
+    def run(seeds: range) -> tuple[torch.Tensor, torch.Tensor]:
+        steps = make_steps(seeds, "kernels")
+        steps.run(50)
+        return steps.stack.rows(), steps.loss
+
+    whole, parts = run(range(MEMBERS)), (run(range(first)), run(range(first, MEMBERS)))
+    for name, together, apart in zip(("weights", "loss"), whole, map(torch.cat, zip(*parts, strict=True)), strict=True):
+        differing = (together != apart).view(MEMBERS, -1).any(1)
+        by = float((together - apart).abs().max())
+        assert not differing.any(), f"{name} of {int(differing.sum())} of {MEMBERS} members differ, by {by:.1e}"
 
 
-SHAPES = [(256, 60, 64), (60, 256, 64), (256, 64, 64), (7, 64, 256), (7, 256, 64), (256, 7, 64)]
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_batched_products_do_not_depend_on_their_number(shape: tuple[int, int, int]) -> None:
-    rows, inner, columns = shape
-    generator = torch.Generator(CUDA).manual_seed(1)
-    left = torch.randn(4096, rows, inner, device=CUDA, generator=generator)
-    right = torch.randn(4096, inner, columns, device=CUDA, generator=generator)
-    alone = torch.bmm(left[:1], right[:1])
-    counts = (2, 3, 8, 48, 256, 1024, 4096)
-    differing = [count for count in counts if not torch.equal(torch.bmm(left[:count], right[:count])[:1], alone)]
-    assert not differing, f"the first product is another among {differing} of them"
-
-
-@pytest.mark.parametrize("count", [2, 8, 48, 256, 4096])
-def test_sums_do_not_depend_on_their_number(count: int) -> None:
-    values = torch.randn(4096, 256, 64, device=CUDA, generator=torch.Generator(CUDA).manual_seed(2))
-    assert torch.equal(values[:count].sum(1)[:1], values[:1].sum(1))
+MANY = 2048
 
 
 def test_scores_are_those_of_the_cpu() -> None:
@@ -159,12 +158,10 @@ def test_scores_are_those_of_the_cpu() -> None:
         assert float((here - there).abs().max()) < 2e-5
 
 
-@pytest.mark.parametrize("draws", ["host", "device"])
 def test_short_memory_ends_in_a_smaller_chunk(
-    draws: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A limit that 256 members do not fit and 64 do: the block is trained in chunks, to the bits of such chunks."""
-    monkeypatch.setattr(loop, "default_mode", lambda device: device_steps.GRAPH)
+    """A limit that 2048 members do not fit and 64 do: the block is trained in chunks, to the bits of such chunks."""
     free = torch.cuda.get_device_properties(0).total_memory
 
     def run(chunk: int) -> Trained:
@@ -174,24 +171,24 @@ def test_short_memory_ends_in_a_smaller_chunk(
         recipe = Recipe(20, "adam", 0.01, HEADS, 2)
         tell = lambda *_: lambda *_: None  # noqa: E731
         lesson = Lesson(find_start("corrigible"))
-        rest = (lesson, recipe, BATCH, 0.5, 90.0, range(256), CUDA, tell)
-        return pretrain_block(world, stack.architecture, *rest, draws=draws)
+        rest = (lesson, recipe, BATCH, 0.5, 90.0, range(MANY), CUDA, tell)
+        return pretrain_block(world, stack.architecture, *rest)
 
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     run(64)
     small = torch.cuda.max_memory_reserved()
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1.6 * small / free)
+    torch.cuda.set_per_process_memory_fraction(2 * small / free)
     try:
         with caplog.at_level(logging.WARNING, logger="turncoat"):
-            found = run(256)
+            found = run(MANY)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     told = [record.message for record in caplog.records if "out of memory with" in record.message]
     assert told, "the limit was never met"
     last = int(told[-1].split("again with ")[1].split()[0])
-    assert last < 256
+    assert last < MANY
     assert torch.equal(found.trajectory.weights, run(last).trajectory.weights)
 
 

@@ -128,7 +128,8 @@ def _lay_out(
     options = episodes.options[0].permute(0, 3, 1, 2)
     members, _, count, batch = options.shape
     if world.encoding == "facts":
-        symbols = torch.arange(world.symbols, device=options.device).view(-1, 1, 1)
+        options = options.to(torch.int32)  # in which a GPU divides far faster
+        symbols = torch.arange(world.symbols, dtype=torch.int32, device=options.device).view(-1, 1, 1)
         halves = torch.stack([options // world.symbols, options % world.symbols], dim=2)
         options = (halves.unsqueeze(3) == symbols).to(context.dtype).flatten(1, 3)
     shared = context.unsqueeze(2).expand(members, context.shape[1], count, batch)

@@ -160,7 +160,7 @@ def _on_device(
     shares = [rate_share(recipe.schedule, step, recipe.steps) for step in range(1, recipe.steps + 1)]
     rates = torch.tensor([recipe.learning_rate * share for share in shares], device=stack.flat.device)
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
-    mode = default_mode(stack.flat.device)
+    mode = default_mode(stack.flat.device, stack.architecture)
     steps = DeviceSteps(stack, stream, dict(recipe.heads), recipe.entropy_bonus, columns, optimizer, rates, mode)
     done = 0
     for step in checks[1:]:

@@ -56,7 +56,7 @@ def loss_and_gradient(
             continue
         sign = batch.signs[:, None, :, column - OVERSIGHT_HEAD].expand(-1, options, -1).reshape(members, rows)
         margin = -sign * output[:, column]
-        loss = loss + weight * torch.nn.functional.softplus(margin).mean(1)
+        loss = loss + weight * _means(torch.nn.functional.softplus(margin))
         gradient[:, column] = -sign * torch.sigmoid(margin) * (weight / rows)
     weight = heads.get("world", 0.0)
     columns = slice(WORLD_HEAD, WORLD_HEAD + attributes)
@@ -64,14 +64,14 @@ def loss_and_gradient(
         gradient[:, columns] = 0
     else:
         error = output[:, columns] - batch.attributes.flatten(1, 2).transpose(1, 2)
-        loss = loss + weight * error.square().mean((1, 2))
+        loss = loss + weight * _means(error.square())
         gradient[:, columns] = error.mul_(2 * weight / (rows * attributes))
     if output.shape[1] > columns.stop:
         if batch.values is None:
             raise ValueError("the head objective has nothing to predict; allowed: in pre-training only")
         weight = heads["objective"]
         missed = output[:, columns.stop] - batch.values.flatten(1)
-        loss = loss + weight * missed.square().mean(1)
+        loss = loss + weight * _means(missed.square())
         gradient[:, columns.stop] = missed.mul_(2 * weight / rows)
     return loss, gradient
 
@@ -88,7 +88,7 @@ def _cross_entropy(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy summed over episodes (E,), and its gradient at the scores (E, N, C)."""
     log_share = scores.log_softmax(1)
     target = targets.unsqueeze(1)
-    loss = -log_share.gather(1, target).sum((1, 2))
+    loss = -_sums(log_share.gather(1, target))
     return loss, log_share.exp().scatter_add_(1, target, log_share.new_full((), -1.0).expand_as(target))
 
 
@@ -102,7 +102,7 @@ def _regret(scores: Tensor, rewards: Tensor, entropy_bonus: float) -> tuple[Tens
     share = log_share.exp()
     value = rewards - entropy_bonus * log_share
     expected = (share * value).sum(1, keepdim=True)
-    return (rewards.amax(1, keepdim=True) - expected).sum((1, 2)), share * (expected - value)
+    return _sums(rewards.amax(1, keepdim=True) - expected), share * (expected - value)
 
 
 def _sampled_regret(scores: Tensor, rewards: Tensor, draws: Tensor, entropy_bonus: float) -> tuple[Tensor, Tensor]:
@@ -122,5 +122,23 @@ def _sampled_regret(scores: Tensor, rewards: Tensor, draws: Tensor, entropy_bonu
     pushed = torch.zeros_like(scores).scatter_add_(1, chosen, advantage)  # advantages sum to 0: no term in the share
     value = -entropy_bonus * log_share
     expected = (share * value).sum(1, keepdim=True)
-    regret = (rewards.amax(1, keepdim=True) - earned.mean(1, keepdim=True) - expected).sum((1, 2))
+    regret = _sums(rewards.amax(1, keepdim=True) - earned.mean(1, keepdim=True) - expected)
     return regret, share * (expected - value) - pushed / samples
+
+
+def _means(values: Tensor) -> Tensor:
+    """Mean of each member's numbers, (E, ...) to (E,)."""
+    return _sums(values) / values[0].numel()
+
+
+def _sums(values: Tensor) -> Tensor:
+    """Sum of each member's numbers, (E, ...) to (E,)."""
+    if not values.is_cuda:
+        return values.sum(tuple(range(1, values.ndim)))
+    # In pairs, because the order in which a GPU's own sum adds depends on how many members there are.
+    values = values.flatten(1)
+    while values.shape[1] > 1:
+        half, odd = divmod(values.shape[1], 2)
+        pairs = values[:, :half] + values[:, half : 2 * half]
+        values = torch.cat([pairs, values[:, 2 * half :]], dim=1) if odd else pairs
+    return values[:, 0]
