@@ -215,7 +215,7 @@ SCENARIOS = [
     Scenario(
         "a module of all training (training/losses.py)",
         add_code("training/losses.py"),
-        of("pretrain", "finetune", "elicit"),
+        of("pretrain", "finetune", "elicit", "reinforce_planted"),
         {"pretrain": 2, "finetune": 5, "elicit": 2, "classify": 7, "probe_gating": 5, "reinforce": 2}
         | {"reinforce_planted": 1, "probe_defection": 1, **LAST},
         "all models, and reinforcement, which imports it; planted models stay",
