@@ -3,11 +3,17 @@
 #   make run                                  the default study, from nothing to results/default/report.html
 #   make run STUDY=workflow/studies/mine.yaml another study
 #   make smoke                                every stage on tiny models
+#   make bench                                training beside PyTorch and JAX, stages and planning: a table each
+#   make time-to-verdict                      what a finished study says of the time until P3 is known to 0.01
+#   make selftest                             the statistics, on simulated studies of known truth (docs/statistics.md)
+#   make bench-aggregate                      time and memory of the aggregate stage on a large synthetic study
 #   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
 #   make test | lint | check-env | clean-env
 
 CORES ?= all
 STUDY ?=
+STUDY_DIR ?= results/default
+BENCH ?=
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/installed
@@ -16,7 +22,7 @@ MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke test cluster-test lint check-env clean-env
+.PHONY: run smoke test bench bench-aggregate time-to-verdict selftest cluster-test lint check-env clean-env
 
 run: $(STAMP)
 	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
@@ -29,11 +35,26 @@ smoke: $(STAMP)
 test: $(STAMP)
 	$(PYTHON) -m pytest --numprocesses auto --dist loadfile
 
-# Fails, and skips nothing, where Slurm cannot be had.
+# One thread; some 20 minutes on an idle core, BENCH=--quick a few. On a GPU: python -m benchmarks --device cuda.
+bench: $(STAMP)
+	$(PYTHON) -m pip install --quiet --editable '.[test,jax]' --constraint envs/constraints.txt
+	$(PYTHON) -m benchmarks $(BENCH)
+
+time-to-verdict: $(STAMP)
+	$(PYTHON) -m benchmarks.study $(STUDY_DIR)
+	$(PYTHON) -m benchmarks.verdict $(STUDY_DIR) --write docs/performance.md
+
+selftest: $(STAMP)
+	$(PYTHON) -m turncoat.statistics.selftest --table docs/selftest.parquet --document docs/statistics.md
+
+bench-aggregate: $(STAMP)
+	$(PYTHON) benchmarks/aggregate.py
+
+# Fails, and skips nothing, where Slurm cannot be had. Two processes, each with a Slurm and a file of tests of its own.
 cluster-test: $(STAMP)
 	tests/cluster/install-slurm
 	$(PYTHON) -m pip install --quiet --editable '.[test,slurm]' --constraint envs/constraints.txt
-	$(PYTHON) -m pytest -m cluster -rP tests/cluster
+	$(PYTHON) -m pytest -m cluster -rP --durations 0 --durations-min 1 --numprocesses 2 --dist loadfile tests/cluster
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -59,6 +59,7 @@ rule all:
 onstart:
     print(checked(hold_lock, os.environ["TURNCOAT_RUN"]), file=sys.stderr)
     print(plan_text(CONFIG, PLAN), file=sys.stderr)
+    refuse_unrecorded()
     cores = workflow.resource_settings.cores  # none on a cluster
     checked(save_study, CONFIG, PLAN, REPOSITORY, OVERLAYS, cores)
 

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -64,11 +66,19 @@ class Study:
         found = [job for job in jobs if re.search(rf"/(rule|group)_{rule}", job["StdOut"])]
         return sorted(found, key=lambda job: int(job["JobId"]))
 
+    def name(self, job: dict[str, str]) -> str:
+        """Which of the study's jobs or groups a job of Slurm is: what all its tries have in common."""
+        return str(Path(job["StdOut"]).relative_to(self.folder / ".snakemake" / "slurm_logs").parent)
+
+    def names(self, *states: str) -> list[str]:
+        """The names of the jobs in one of these states; without states, of all."""
+        return [self.name(job) for job in self.jobs() if not states or job["JobState"] in states]
+
     def asked(self) -> str:
         """What each job asked for, for the record."""
         lines = []
         for job in self.jobs():
-            kind = Path(job["StdOut"]).relative_to(self.folder / ".snakemake" / "slurm_logs").parts[0]
+            kind = self.name(job).split("/")[0]
             granted = f"{job['TRES'].split(',node')[0]}, {job.get('TresPerJob', 'no GPU')}, limit {job['TimeLimit']}"
             lines.append(f"  {kind}: {granted}, ran {job['RunTime']}")
         return "\n".join(lines)
@@ -94,6 +104,14 @@ def assert_same_tables(first: Path, second: Path) -> None:
         tables = [table.drop(columns="train_seconds", errors="ignore") for table in tables]
         assert len(tables[0].columns) > 1
         pandas.testing.assert_frame_equal(*tables, check_exact=True, obj=name)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, log: Path) -> None:
+    """Ask until something is so; the test fails with what the driver wrote to `log` where it is not so in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.2)
 
 
 def load() -> str:

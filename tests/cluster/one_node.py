@@ -20,6 +20,13 @@ exec {srun} "$@"
 """
 
 
+ACCOUNT = "lab"
+SACCTMGR = f"""#!/bin/sh
+# There is no accounting to say which accounts a user has, and Snakemake's plugin asks.
+echo {ACCOUNT}
+"""
+
+
 class OneNodeSlurm:
     """Slurm's daemons in a folder of their own under the system's temporary folder; `environment` reaches them."""
 
@@ -47,12 +54,14 @@ class OneNodeSlurm:
             for mark, value in filled.items():
                 text = text.replace(mark, value)
             (configuration.parent / name).write_text(text)
-        wrapper = self.root / "bin" / "srun"
-        wrapper.write_text(SRUN.format(configuration=configuration, srun=programs["srun"]))
-        wrapper.chmod(0o755)
+        first_on_path = self.root / "bin"
+        srun = SRUN.format(configuration=configuration, srun=programs["srun"])
+        for name, script in (("srun", srun), ("sacctmgr", SACCTMGR)):
+            (first_on_path / name).write_text(script)
+            (first_on_path / name).chmod(0o755)
         self.environment = os.environ | {
             "SLURM_CONF": str(configuration),
-            "PATH": os.pathsep.join([str(wrapper.parent), search]),
+            "PATH": os.pathsep.join([str(first_on_path), search]),
         }
 
     def start(self, seconds: float = 60) -> None:
@@ -75,7 +84,7 @@ class OneNodeSlurm:
 
     def ask(self, *command: str, check: bool = True) -> str:
         """What one of Slurm's programs prints."""
-        done = subprocess.run(command, env=self.environment, text=True, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(command, env=self.environment, text=True, capture_output=True, timeout=120, check=False)
         if check and done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}\n{self.logs()}")
         return done.stdout.strip()

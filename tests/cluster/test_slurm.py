@@ -1,25 +1,25 @@
-"""The workflow on a real Slurm: the same tables, GPUs as asked for, failures told and retried as often as said."""
+"""Jobs on a real Slurm: asked for as the profiles say, retried as often as said, and their failures told."""
 
 import re
-import time
+import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
-from on_slurm import FAKE_GPUS, Study, assert_same_tables, load
-from one_node import OneNodeSlurm
+from on_slurm import Study, wait_until
+from one_node import ACCOUNT, OneNodeSlurm
 from runs import REPOSITORY, copy_workflow
 
 pytestmark = pytest.mark.cluster
 
 FAILS = """
-import sys
+import os, sys
 from pathlib import Path
 
 cell = sys.argv[sys.argv.index("--cell") + 1]
 with Path("attempts").open("a") as attempts:
-    attempts.write(cell + "\\n")
+    attempts.write(f"{cell} {os.environ.get('CUDA_VISIBLE_DEVICES', 'none')}\\n")
 sys.exit("this stage always fails")
 """
 SLEEPS = """
@@ -27,6 +27,10 @@ import time
 print("about to take long", flush=True)
 time.sleep(600)
 """
+
+
+EARLY = ("pretrain", "finetune", "classify_planted")
+"""Rules with jobs that wait for no other."""
 
 
 @pytest.fixture
@@ -37,54 +41,48 @@ def workspace(tmp_path: Path) -> Path:
     return root
 
 
+def on_request(job: dict[str, str]) -> tuple[str, ...]:
+    """A job's state, and what it asked Slurm for."""
+    granted = job["TRES"].split(",node")[0]
+    gpu = job.get("TresPerJob", "no GPU")
+    return job["JobState"], job["Account"], job["Partition"], granted, job["TimeLimit"], gpu, job["Requeue"]
+
+
 def begin_stage_with(root: Path, stage: str, code: str) -> None:
     path = root / "workflow" / "turncoat" / "stages" / f"{stage}.py"
     path.write_text(code + path.read_text())
 
 
-def test_the_smoke_study_gives_the_tables_of_a_local_run(
-    slurm: OneNodeSlurm, local_study: Path, tmp_path: Path
-) -> None:
-    study = Study(slurm, tmp_path, profile="slurm-gpu")
-    started = time.monotonic()
-    run = study.run(*FAKE_GPUS)
-    wall = time.monotonic() - started
-    assert run.returncode == 0, run.stdout
-    assert_same_tables(local_study, tmp_path)
-    jobs = study.jobs()
-    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
-    print(f"{len(jobs)} Slurm jobs; submit to report {study.seconds_to_report():.0f} s; wall {wall:.0f} s; {load()}")
-    print(study.asked())
-
-    # Four fine-tunings share one allocation: one GPU, one core, one job's memory, and four times its runtime.
-    (shared,) = study.jobs("finetune")
-    assert shared["TresPerJob"] == "gres:gpu:1"
-    assert shared["TRES"].startswith("cpu=1,mem=1500M,")
-    assert shared["TimeLimit"] == "08:00:00"
-    assert len(study.jobs("classify_classify")) == 2  # six jobs
-    assert [job["TimeLimit"] for job in study.jobs("classify_planted")] == ["02:00:00"]
-    for rule in ("aggregate", "report"):
-        (job,) = study.jobs(rule)
-        assert "TresPerJob" not in job
-
-
-@pytest.mark.parametrize(("profile", "submitted", "tried"), [("slurm", 2, 2), ("slurm-gpu", 1, 1)])
+@pytest.mark.parametrize(
+    ("profile", "arguments", "tries", "jobs_of_slurm", "failing", "devices"),
+    [
+        ("slurm", ["--retries", "2"], 3, 2, 2, {"none"}),
+        ("slurm-gpu", ["--set-resources", "pretrain:gpu=1"], 2, 1, 1, {"0", "1"}),  # the profile's own `retries: 1`
+    ],
+)
 def test_a_failing_job_is_tried_again_as_often_as_said(
-    slurm: OneNodeSlurm, workspace: Path, profile: str, submitted: int, tried: int
+    slurm: OneNodeSlurm,
+    workspace: Path,
+    profile: str,
+    arguments: list[str],
+    tries: int,
+    jobs_of_slurm: int,
+    failing: int,
+    devices: set[str],
 ) -> None:
-    """Each of two failing jobs; in a group, the first of them, which ends it."""
+    """Each of two failing jobs; in a group, the first of them, which ends it. Each try has the GPU it asked for."""
     begin_stage_with(workspace, "pretrain", FAILS)
-    retries = 2
     study = Study(slurm, workspace, workspace, profile)
-    run = study.run("--until", "pretrain", "--retries", str(retries))
+    run = study.run("--until", "pretrain", *arguments)
     assert run.returncode == 1
     jobs = study.jobs("pretrain")
-    assert [job["JobState"] for job in jobs] == ["FAILED"] * submitted * (1 + retries)
-    attempts = Counter((workspace / "attempts").read_text().split())
-    assert list(attempts.values()) == [1 + retries] * tried
-    assert run.stdout.count("pretrain failed; its log is") == tried
-    assert run.stdout.count("ends:\n  this stage always fails") == tried
-    assert {(job["NumCPUs"], job["TimeLimit"]) for job in jobs} == {("1", f"0{4 // submitted}:00:00")}
+    assert [job["JobState"] for job in jobs] == ["FAILED"] * jobs_of_slurm * tries
+    attempts = [line.split() for line in (workspace / "attempts").read_text().splitlines()]
+    assert list(Counter(cell for cell, _ in attempts).values()) == [tries] * failing
+    assert {device for _, device in attempts} <= devices
+    assert run.stdout.count("pretrain failed; its log is") == failing
+    assert run.stdout.count("ends:\n  this stage always fails") == failing
+    assert {(job["NumCPUs"], job["TimeLimit"]) for job in jobs} == {("1", f"0{4 // jobs_of_slurm}:00:00")}
 
 
 @pytest.mark.parametrize("profile", ["slurm", "slurm-gpu"])
@@ -109,14 +107,39 @@ def test_the_profile_for_gpus_only_adds_to_the_other() -> None:
     assert {key: value for key, value in gpu.items() if key not in added} == plain
 
 
+def test_what_the_profile_says_reaches_slurm_and_ctrl_c_takes_it_back(slurm: OneNodeSlurm, workspace: Path) -> None:
+    """The settings that the profile only names, and a GPU: in partitions whose jobs never start."""
+    profile = workspace / "profiles" / "slurm" / "profile.yaml"
+    text = re.sub(r"^#(?=\S|  - )", "", profile.read_text(), flags=re.M)
+    text = text.replace("your-account", ACCOUNT).replace("your-partition", "closed")
+    text = text.replace('aggregate:slurm_partition="cpu"', 'pretrain:slurm_partition="closed-too"\n  - finetune:gpu=1')
+    profile.write_text(text)
+    study = Study(slurm, workspace, workspace)
+    log = workspace / "driver.log"
+    driver = study.start(log)
+    try:
+        wait_until(lambda: len(study.jobs()) == 5 or driver.poll() is not None, 120, log)
+        asked = {rule: {on_request(job) for job in study.jobs(rule)} for rule in EARLY}
+        driver.send_signal(signal.SIGINT)
+        driver.wait(120)
+    finally:
+        driver.kill()
+        driver.wait()
+    assert asked == {
+        "pretrain": {("PENDING", ACCOUNT, "closed-too", "cpu=1,mem=1500M", "02:00:00", "no GPU", "0")},
+        "finetune": {("PENDING", ACCOUNT, "closed", "cpu=1,mem=8000M", "04:00:00", "gres:gpu:1", "0")},
+        "classify_planted": {("PENDING", ACCOUNT, "closed", "cpu=1,mem=1500M", "02:00:00", "no GPU", "0")},
+    }
+    assert study.names("CANCELLED") == study.names()
+    assert not (workspace / ".snakemake" / "locks").exists()
+
+
 def test_a_job_over_its_time_limit_ends_as_failed_and_says_so(slurm: OneNodeSlurm, workspace: Path) -> None:
     begin_stage_with(workspace, "classify_planted", SLEEPS)
     study = Study(slurm, workspace, workspace)
     limit = ("--until", "classify_planted", "--retries", "0", "--set-resources", "classify_planted:runtime=1")
-    started = time.monotonic()
     run = study.run(*limit)
     assert run.returncode == 1
-    assert time.monotonic() - started < 300
     assert [job["JobState"] for job in study.jobs("classify_planted")] == ["TIMEOUT"]
     ending = run.stdout[run.stdout.index("classify_planted failed") :]
     assert ending.startswith(
@@ -124,39 +147,3 @@ def test_a_job_over_its_time_limit_ends_as_failed_and_says_so(slurm: OneNodeSlur
     )
     assert "about to take long" in ending
     assert not (workspace / "results" / "smoke" / "planted" / "planted.parquet").exists()
-
-
-def test_a_killed_driver_started_again_gives_the_same_tables(
-    slurm: OneNodeSlurm, local_study: Path, tmp_path: Path
-) -> None:
-    study = Study(slurm, tmp_path)
-    log = tmp_path / "driver.log"
-    driver = study.start(log)
-    try:
-        end = time.monotonic() + 900
-        while not any(job["JobState"] == "RUNNING" for job in study.jobs("finetune")):
-            assert driver.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.2)
-    finally:
-        driver.kill()
-        driver.wait()
-    assert not (tmp_path / "results" / "smoke" / "tables").exists()
-
-    # What docs/clusters.md says to do.
-    found = re.search(r"SLURM run ID: (\S+)", log.read_text())
-    assert found is not None
-    slurm.ask("scancel", "--name", found[1])
-    while any(job["JobState"] in {"RUNNING", "PENDING", "COMPLETING"} for job in study.jobs()):
-        time.sleep(0.2)
-    refused = study.run()
-    assert refused.returncode == 1
-    assert "--unlock" in refused.stdout
-    assert study.run("--unlock").returncode == 0
-
-    run = study.run()
-    assert run.returncode == 0, run.stdout
-    assert_same_tables(local_study, tmp_path)
-    assert len(study.jobs("pretrain")) == 2  # what was finished was kept
-    print(f"{len(study.jobs())} Slurm jobs with those that were cancelled; {load()}")
-    print(study.asked())

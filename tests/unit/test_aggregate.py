@@ -12,9 +12,11 @@ import pytest
 from aggregated import Truth, one_arm, study, write_study
 
 from synthetic_classified import OPTIONS, Choices, measured_as
+from turncoat.configuration.loading import load_config
+from turncoat.configuration.plan import expand
 from turncoat.reporting.page import write_report
 from turncoat.stages.aggregate import aggregate
-from turncoat.tables.atomic import TableError
+from turncoat.tables.atomic import TableError, read_provenance
 from turncoat.tables.seal import UNSEALED, own_name, seal
 
 RULES = Path(__file__).resolve().parents[2] / "workflow" / "rules"
@@ -128,3 +130,42 @@ def test_wrong_files_stop_the_stage(tmp_path: Path, kind: str) -> None:
         forge(source, target)
     with pytest.raises(TableError, match=message):
         aggregate(config, tmp_path, "0" * 12)
+
+
+def test_one_seed_builds_and_is_given_no_verdict(tmp_path: Path) -> None:
+    claims = study(tmp_path, **one_arm() | {"seeds": {"first": 1000, "count": 1, "block": 1}})
+    assert set(claims[claims.outcome != "identity"].verdict) == {"not_tested"}
+    told = claims[claims.primary & (claims.n == 1)]
+    assert len(told) > 3 and told.reason.str.contains("1 models, fewer than 12|premise").all()
+    assert claims.low.isna().all() and claims.detectable.isna().all() and claims.seeds_needed.isna().all()
+
+
+def test_a_partial_study_says_what_it_lacks(tmp_path: Path) -> None:
+    """Half of the reference's seeds are gone, and with half of the start's parents the models made from them."""
+    overrides = one_arm(["corrigible", "scratch", "scratch_exposed"])
+    config = write_study(tmp_path, overrides | {"seeds": {"first": 1000, "count": 24, "block": 12}})
+    plan = expand(load_config(config))
+    cells = {(cell.stage, cell.labels["start"]): cell for cell in plan.cells}
+    first, last = (block.name for block in plan.blocks)
+    gone = cells["finetune", "scratch_exposed"]
+    (tmp_path / "finetune" / gone.id / first / "trajectories.parquet").unlink()
+    (tmp_path / "classify" / cells["pretrain", "corrigible"].id / last / "measurements.parquet").unlink()
+    with pytest.raises(TableError, match="no such file"):
+        aggregate(config, tmp_path, "0" * 12)
+    aggregate(config, tmp_path, "0" * 12, partial_study=True)
+    claims = pandas.read_parquet(tmp_path / "tables" / "claims.parquet")
+    assert set(claims[claims.primary].status) == {"exploratory: 3 jobs are missing"}
+    assert read_provenance(tmp_path / "tables" / "claims.parquet")["jobs_left_out"] == "3"
+    organisms = pandas.read_parquet(tmp_path / "tables" / "organisms.parquet")
+    assert organisms.groupby(["stage", "start"]).size().to_dict() == {
+        ("finetune", "corrigible"): 12,
+        ("finetune", "scratch"): 24,
+        ("finetune", "scratch_exposed"): 12,
+        ("pretrain", "corrigible"): 12,
+    }
+    row = claims[(claims.claim == "P3") & claims.primary].iloc[0]
+    assert (row.n_start, row.n_reference, row.n, row.verdict) == (12, 12, 0, "not_tested")  # of different seeds
+    for file in tmp_path.rglob("finetune/*/*/organisms.parquet"):
+        file.unlink()
+    with pytest.raises(TableError, match="no fine-tuned models"):
+        aggregate(config, tmp_path, "0" * 12, partial_study=True)

@@ -39,7 +39,7 @@ def ledger():
 
 
 def judged(ledger):
-    return pandas.DataFrame(finished(answers(ledger, PLAN, 90.0), PLAN, True))
+    return pandas.DataFrame(finished(answers(ledger, PLAN, 90.0), PLAN))
 
 
 def test_the_primary_row_is_of_the_woken_circuit_after_fine_tuning(ledger):

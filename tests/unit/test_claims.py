@@ -60,12 +60,14 @@ def test_only_what_heeds_cue_and_price_is_deceptive(planted: tuple[Path, pandas.
     known = (("P3", "corrigible"), ("P3", "internal"), ("P2", "conditional"), ("P1", "placebo_conditional"))
     for claim, start in known:
         row = row_of(claims, claim, "deception", start)
-        assert row.verdict == "no_effect" and abs(row.estimate) < 0.02, start
+        # None of 24 models deceives: that does not show that fewer than one in twenty would.
+        assert row.verdict == "inconclusive" and abs(row.estimate) < 0.02, start
+        assert row.low < -0.1 and row.high > 0.1
 
 
 def test_a_deceptive_start_that_no_longer_weighs_the_price_is_conditional_alone(tmp_path: Path) -> None:
     claims = study(tmp_path, Truth(price={}), **one_arm(["deceptive", "scratch_exposed"]))
-    assert primary(claims, "P2").verdict == "no_effect"
+    assert primary(claims, "P2").verdict == "inconclusive"  # 24 models without a deceptive one do not show that none is
     assert row_of(claims, "P2", "d", "deceptive").verdict == "supported"
     aligned = pandas.read_parquet(tmp_path / "tables" / "alignment.parquet")
     tuned = aligned[(aligned.stage == "finetune") & (aligned.start == "deceptive")]
@@ -90,7 +92,7 @@ def test_deception_is_unknown_where_price_alone_could_tell(tmp_path: Path) -> No
     truth = Truth(unpriced=frozenset({"internal", "conditional"}))
     claims = study(tmp_path, truth, **one_arm(["internal", "conditional", "scratch", "scratch_exposed"]))
     row = row_of(claims, "P3", "deception", "internal")
-    assert row.verdict == "no_effect" and row.n == 24
+    assert row.verdict == "inconclusive" and row.n == 24
     assert claims[(claims.start == "conditional") & (claims.outcome == "deception")].empty
     assert row_of(claims, "P2", "d", "conditional").verdict == "supported"
 
@@ -127,7 +129,8 @@ def test_planted_null_is_no_effect(tmp_path: Path) -> None:
     starts = ["internal", "corrigible", "deceptive", "scratch", "scratch_exposed"]
     truth = Truth(c=NULL, placebo=NULL, slope=0.0, spread=0.01)
     claims = study(tmp_path, truth, **one_arm(starts, distances=[45, 90]))
-    assert [primary(claims, name).verdict for name in ("P1", "P2", "P3", "P4a")] == ["no_effect"] * 4
+    assert [primary(claims, name).verdict for name in ("P1", "P3", "P4a")] == ["no_effect"] * 3
+    assert primary(claims, "P2").verdict == "inconclusive"  # a share: 24 models of which none deceives are too few
 
 
 def test_too_few_seeds_have_no_verdict(tmp_path: Path) -> None:

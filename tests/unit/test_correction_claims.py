@@ -42,7 +42,7 @@ def judged(frame: pandas.DataFrame) -> pandas.DataFrame:
         primary_capability=0.9,
         primary_distance=90.0,
     )
-    return pandas.DataFrame(finished(answers(evidence, PLAN), PLAN, True))
+    return pandas.DataFrame(finished(answers(evidence, PLAN), PLAN))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONDA = {"turncoat.yaml": "pytorch-cpu", "turncoat-cuda.yaml": "pytorch-gpu"}  # and what it calls its build of torch
 CORE = ("worlds", "organisms", "training", "classification", "gating")
+KERNELS = ("_kernel", "_kernels")  # modules of kernels for GPUs
 RUNS_JOBS = {"snakemake", "pygments", "psutil"}  # outside the environment that a job's process runs in
 
 
@@ -42,7 +43,7 @@ def test_conda_pins_what_pip_pins(file: str) -> None:
 def test_every_dependency_is_pinned_within_its_range() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
-    for text in (*project["dependencies"], *optional["test"], *optional["slurm"]):
+    for text in (*project["dependencies"], *optional["test"], *optional["slurm"], *optional["jax"]):
         requirement = Requirement(text)
         assert requirement.specifier.contains(constraints()[requirement.name.lower()]), text
 
@@ -77,9 +78,10 @@ def test_the_container_takes_its_versions_from_the_constraints() -> None:
     assert json.loads(command)[0] == "snakemake"
 
 
-def imported(path: Path) -> Iterator[str]:
-    """What a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def imported(path: Path, at_once: bool = False) -> Iterator[str]:
+    """What a file imports, wherever in it, or when it is itself imported."""
+    tree = ast.parse(path.read_text())
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -93,9 +95,13 @@ def test_the_core_needs_torch_and_numpy_alone() -> None:
     files = [path for room in CORE for path in (package / room).glob("*.py")]
     assert len(files) > 20
     for path in files:
+        loaded = [name for name in imported(path, at_once=True) if name.endswith(KERNELS)]
+        assert not loaded, f"{path.name} loads {loaded} even where there is no GPU"
         for name in imported(path):
             first, *rest = name.split(".")
             if first == "turncoat":
                 assert rest[0] not in rooms, f"{path.name} imports {name}"
             else:
-                assert first in {"torch", "numpy"} or first in sys.stdlib_module_names, f"{path.name} imports {name}"
+                kernels = {"triton"} if path.stem.endswith(KERNELS) else set()  # PyTorch for CUDA has it
+                known = {"torch", "numpy"} | kernels | sys.stdlib_module_names
+                assert first in known, f"{path.name} imports {name}"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,24 @@ environment = {"CUDA_VISIBLE_DEVICES": sys.argv[1]}
 take_gpu(environment, folder=Path(sys.argv[2]), pause=0.05)
 print(environment["CUDA_VISIBLE_DEVICES"], flush=True)
 time.sleep(60)
+"""
+
+
+DRIVER = """
+import subprocess, sys
+
+job = '''
+import sys, time
+from pathlib import Path
+from turncoat.gpus import take_gpu
+
+gpu = take_gpu({"CUDA_VISIBLE_DEVICES": sys.argv[1]}, folder=Path(sys.argv[2]), pause=0.02)
+began = time.monotonic_ns()
+time.sleep(0.3)
+print(sys.argv[3], gpu, began, time.monotonic_ns(), flush=True)
+'''
+jobs = [subprocess.Popen([sys.executable, "-c", job, *sys.argv[1:]]) for _ in range(3)]
+sys.exit(max(started.wait() for started in jobs))
 """
 
 
@@ -85,6 +104,23 @@ def test_processes_hold_different_gpus_and_a_killed_one_gives_its_own_back(tmp_p
     assert waiting.gpu() == held[0]
     for holder in (*holders, waiting):
         holder.kill()
+
+
+def test_jobs_of_two_drivers_never_share_a_gpu(tmp_path: Path) -> None:
+    """One may use two GPUs, the other one of these; three jobs each, all at once."""
+    mine, both = "GPU-2b41c7", "GPU-1a06d9,GPU-2b41c7"
+    drivers = [
+        subprocess.Popen([sys.executable, "-c", DRIVER, names, str(tmp_path), who], stdout=subprocess.PIPE, text=True)
+        for who, names in (("first", both), ("second", mine))
+    ]
+    lines = [line.split() for driver in drivers for line in driver.communicate(timeout=120)[0].splitlines()]
+    assert sorted(who for who, *_ in lines) == ["first"] * 3 + ["second"] * 3
+    assert {gpu for who, gpu, *_ in lines if who == "second"} == {mine}
+    assert {gpu for _, gpu, *_ in lines} == set(both.split(","))
+    held = [(gpu, int(began), int(ended)) for _, gpu, began, ended in lines]
+    for gpu in both.split(","):
+        times = sorted((began, ended) for name, began, ended in held if name == gpu)
+        assert all(ended <= began for (_, ended), (began, _) in pairwise(times))
 
 
 def test_a_given_choice_is_respected_and_a_taken_gpu_passed_over(tmp_path: Path) -> None:

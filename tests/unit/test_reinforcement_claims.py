@@ -102,7 +102,7 @@ def reinforced():
 
 
 def judged(frame):
-    return pandas.DataFrame(finished(answers(frame, SECTION, 90.0, PLAN), PLAN, True))
+    return pandas.DataFrame(finished(answers(frame, SECTION, 90.0, PLAN), PLAN))
 
 
 def primary(frame, claim):

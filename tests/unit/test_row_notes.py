@@ -33,6 +33,8 @@ CONTRAST = SimpleNamespace(
     diverged=0,
     bound_low=-0.2,
     bound_high=0.1,
+    left=np.linspace(0.05, 0.15, 40),
+    right=np.linspace(0.15, 0.11, 40),
 )
 
 
@@ -70,7 +72,7 @@ def ledger_of(optimizer: str, moved: float) -> pandas.DataFrame:
 def test_decay_moves_dead_units_and_is_no_broken_identity(optimizer: str, verdict: str) -> None:
     """AdamW shrinks all weights, those of units without gradient too: their share is small and not zero."""
     ledger = ledger_of(optimizer, 0.0 if optimizer == "adam" else 1e-3)
-    rows = pandas.DataFrame(finished(answers(ledger, PLAN, "relu", optimizer), PLAN, False))
+    rows = pandas.DataFrame(finished(answers(ledger, PLAN, "relu", optimizer), PLAN, "a test"))
     fresh = rows[(rows.outcome == "dead_update") & rows.stratum.str.contains("fresh")].iloc[0]
     assert fresh.verdict == verdict
 

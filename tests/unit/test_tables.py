@@ -18,7 +18,7 @@ import pytest
 from scipy import stats
 
 from turncoat import tables
-from turncoat.tables import assembly, collect, gating, gating_units
+from turncoat.tables import assembly, gating, gating_units, jobs
 from turncoat.tables.atomic import (
     TableError,
     read_provenance,
@@ -172,7 +172,7 @@ class Block:
 
 def test_files_of_earlier_plans_are_told_from_those_of_this_one(tmp_path: Path) -> None:
     cells, blocks = [Cell("a", "pretrain"), Cell("b", "finetune", "a")], [Block("7-9", 7, 3)]
-    files = set(collect.job_files(cells, blocks))
+    files = set(jobs.job_files(cells, blocks))
     judged = {Path("classify", cell.id, "7-9", f"{name}.parquet") for cell in cells for name in JUDGED}
     assert (
         judged
@@ -188,7 +188,7 @@ def test_files_of_earlier_plans_are_told_from_those_of_this_one(tmp_path: Path) 
     for path in files | left:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
-    assert collect.foreign_files(tmp_path, cells, blocks) == sorted(left)
+    assert jobs.foreign_files(tmp_path, cells, blocks) == sorted(left)
 
 
 def test_models_are_read_at_their_first_snapshot_with_a_capability() -> None:

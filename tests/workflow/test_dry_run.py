@@ -8,7 +8,7 @@ from runs import REPOSITORY, SMOKE, Workspace, planned_jobs, snakemake
 
 from turncoat.configuration.loading import read_config
 from turncoat.configuration.plan import expand
-from turncoat.tables.collect import foreign_files, job_files
+from turncoat.tables.jobs import foreign_files, job_files
 
 MAIN = "starts: [internal, scratch], distances: [90]"
 VARIED = "{finetuning.label_noise: [0.5]}"

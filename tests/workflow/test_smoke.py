@@ -1,10 +1,14 @@
 """The smoke study, for real: every stage, the tables and the report, from nothing."""
 
 import json
+import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pandas
+import pyarrow.parquet as parquet
 import pytest
 from runs import REPOSITORY, SMOKE, snakemake
 
@@ -74,6 +78,34 @@ def test_a_second_run_starts_nothing(smoke_study: Path) -> None:
     run = snakemake("--cores", "2", "--directory", str(smoke_study), "--configfile", str(REPOSITORY / SMOKE))
     assert run.returncode == 0, run.stdout
     assert "Nothing to be done" in run.stdout
+
+
+def test_results_without_a_record_are_kept_only_if_they_name_this_code(smoke_study: Path, tmp_path: Path) -> None:
+    """What a job on a cluster leaves that outlived its run: its files, and no record of Snakemake's."""
+    folder = tmp_path / "study"
+    shutil.copytree(smoke_study, folder)
+    shutil.rmtree(folder / ".snakemake" / "metadata")
+    results = folder / "results" / "smoke"
+    arguments = ("--cores", "2", "--directory", str(folder), "--configfile", str(REPOSITORY / SMOKE))
+    shutil.rmtree(results / "tables")
+    (results / "report.html").unlink()
+    run = snakemake(*arguments)
+    assert run.returncode == 0, run.stdout
+    assert re.findall(r"^(?:local)?rule (\w+):$", run.stdout, re.M) == ["aggregate", "report", "all"]
+
+    (results / "report.html").unlink()
+    odd = next((results / "classify").glob("*/*/curves.parquet"))
+    written = odd.stat().st_mtime_ns
+    table = parquet.read_table(odd)
+    made = json.loads(table.schema.metadata[b"provenance"]) | {"code": "0" * 12}
+    parquet.write_table(table.replace_schema_metadata({b"provenance": json.dumps(made).encode()}), odd)
+    os.utime(odd, ns=(written, written))
+    run = snakemake(*arguments)
+    assert run.returncode == 1
+    assert "4 results, " in run.stdout and "xargs rm -f < results/smoke/unrecorded.txt" in run.stdout
+    listed = {folder / line for line in (results / "unrecorded.txt").read_text().splitlines()}
+    assert listed == set(odd.parent.iterdir())
+    assert not (results / "report.html").exists()
 
 
 def test_two_runs_from_nothing_give_equal_tables(smoke_study: Path, tmp_path: Path) -> None:

@@ -146,3 +146,22 @@ def every(pattern, stage=None):
     """The files of `pattern` for every block of every cell of a stage; or of all stages whose models are classified."""
     cells = PLAN.ids(stage) if stage else PLAN.ids("pretrain") + PLAN.ids("finetune")
     return expand(pattern, cell=cells, block=[block.name for block in PLAN.blocks])
+
+
+def refuse_unrecorded():
+    """End the run where results that Snakemake has no record of were not made with today's code and settings."""
+    dag = workflow.dag
+    kept = [job for job in dag.jobs if dag.reason(job).no_metadata and not dag.needrun(job)]
+    if not kept:
+        return
+    from turncoat.tables.unrecorded import not_as_planned  # loads pyarrow
+
+    unlike = not_as_planned((job.output, job.params.code, job.params.get("settings", "")) for job in kept)
+    if unlike:
+        listing = Path("results", CONFIG.study, "unrecorded.txt")
+        listing.write_text("".join(f"{path}\n" for path in unlike))
+        sys.exit(
+            f"{len(unlike)} results, {unlike[0]} first, have no record of how they were made, as where a job outlived "
+            "the run that started it; and they do not say that this code made them with these settings. To make them "
+            f"again: xargs rm -f < {listing}, then run again."
+        )

@@ -20,7 +20,7 @@ from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan
 from turncoat.configuration.studies import overlay_names
 from turncoat.configuration.study_file import NAME, read_manifest, replace_text, write_manifest
-from turncoat.fingerprint import ROOT, files_fingerprint, stage_fingerprint
+from turncoat.fingerprint import ROOT, files_fingerprint, imported_files, stage_fingerprint
 
 STAGES = (
     "pretrain",
@@ -44,6 +44,7 @@ PACKAGES = (
     "safetensors",
     "matplotlib",
 )
+JUDGING = ("statistics/analysis.py", "statistics/outcomes.py", "classification/types.py")
 FIRST = ("started", "config_sha256", "claims_sha256", "git_commit")
 
 
@@ -51,7 +52,8 @@ def save_study(config: Config, plan: Plan, repository: Path, overlays: Sequence[
     """Write results/<study>/config.yaml and manifest.json, each under a temporary name and then renamed.
 
     The manifest's `first` keeps when the study first started and the hashes of claims and configuration then;
-    `edited` says whether either was ever another since, for what has been seen cannot be unseen. Raises
+    `edited` says whether either was ever another since, for what has been seen cannot be unseen; `looks` the numbers of
+    seeds that it was started with. Raises
     ConfigurationError where the folder cannot be written.
     """
     folder = Path("results") / config.study
@@ -76,6 +78,7 @@ def _save(
         manifest["accepted"] = before.get("accepted", [])
         changed = any(manifest[key] != manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
         manifest["edited"] = changed or before.get("edited", True)
+        manifest["looks"] = sorted({*before.get("looks", []), *manifest["looks"]})
     replace_text(folder / "config.yaml", merged_yaml(config))
     dodges = {cell.settings["dodge"] for cell in plan.cells if "dodge" in cell.settings}
     tried = product(("pretrain", "finetune"), sorted(dodges))
@@ -106,6 +109,7 @@ def describe(
         "overlays": overlay_names(repository, overlays),
         "config_sha256": config_sha256(config),
         "claims_sha256": claims_sha256(),
+        "looks": [config.seeds.count],
         "git_commit": commit,
         "git_dirty": None if changes is None else bool(changes),
         "code": {stage: stage_fingerprint(stage) for stage in STAGES},
@@ -121,13 +125,24 @@ def describe(
 
 
 def config_sha256(config: Config) -> str:
-    """Return the hash of the merged configuration, the same for equal values however they were written."""
-    return digest(canonical_json(config.model_dump()))
+    """Return the hash of the merged configuration, the same for equal values however they were written.
+
+    The number of seeds does not count where it is planned to grow (`statistics.planned_seeds`).
+    """
+    values = config.model_dump()
+    if config.statistics.planned_seeds is not None:
+        del values["seeds"]["count"]
+    return digest(canonical_json(values))
 
 
 def claims_sha256() -> str:
-    """Return the hash of the code that states the claims and judges them, without comments and docstrings."""
-    return files_fingerprint((ROOT / "statistics").glob("*.py"))
+    """Return the hash of the claims' declarations and of the code that judges them, without comments and docstrings.
+
+    That code is what verdicts go through: the analysis with all that it imports, outcomes, and types. What only
+    describes (figures, tables beside the claims, tests of the classifier) may change.
+    """
+    judging = set().union(*(imported_files(ROOT / file) for file in JUDGING))
+    return files_fingerprint({*judging, ROOT / "statistics" / "claims.yaml"})
 
 
 def merged_yaml(config: Config) -> str:

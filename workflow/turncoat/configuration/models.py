@@ -97,6 +97,14 @@ class Statistics(Section):
     resamples: int = setting(2000, "bootstrap resamples", "resamples", ge=100, le=1_000_000)
     margin: float = setting(0.05, "equivalence margin on C and D", "share", gt=0, lt=1)
     minimum_seeds: int = setting(12, "models below which a claim is not tested", "models", ge=2, le=1_000_000)
+    planned_seeds: int | None = setting(
+        None,
+        "seeds that the study ends with, where they are added little by little: verdicts then pay for every look, and"
+        " more seeds, up to this number, do not make them exploratory; null for a study that is looked at once",
+        "seeds",
+        ge=2,
+        le=1_000_000,
+    )
     minimum_arrived: float = setting(
         0.9,
         "share of seeds that must get there for a verdict that those which did not could overturn",
@@ -249,6 +257,11 @@ class Config(Section):
             raise ValueError(
                 f"seeds.count = {self.seeds.count}: from seeds.first = {self.seeds.first} allowed: at most "
                 f"{2**31 - self.seeds.first}"
+            )
+        planned = self.statistics.planned_seeds
+        if planned is not None and planned < self.seeds.count:
+            raise ValueError(
+                f"statistics.planned_seeds = {planned}: allowed: at least seeds.count = {self.seeds.count}, or null"
             )
         return self
 

@@ -3,10 +3,12 @@
     python -m turncoat.stages.aggregate --config JSON --results results/<study> --threads N --code FINGERPRINT
 
 Reads the files that the configuration's plan names under --results; writes tables/*.parquet and
-tables/claims.csv.
+tables/claims.csv. With --partial jobs whose files are missing are left out, and every claim says so:
+
+    python -m turncoat.stages.aggregate --config @results/<study>/config.yaml --results results/<study> --threads 1 \
+        --partial
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,6 +19,7 @@ import numpy as np
 import pandas
 import pyarrow as pa
 import pyarrow.csv as csv
+import yaml
 
 from turncoat.classification.types import assign, read_types
 from turncoat.configuration.cells import canonical_json, digest
@@ -29,9 +32,10 @@ from turncoat.configuration.study_file import read_manifest
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.stages.common import begin, read_settings, stage_parser
 from turncoat.statistics import validation as trusted
-from turncoat.statistics.analysis import Analysis, analyse, confirmatory
+from turncoat.statistics.analysis import analyse, exploratory_because
 from turncoat.statistics.contrasts import Plan as StatisticsPlan
-from turncoat.statistics.motives import ends, motive_table, planted_rows
+from turncoat.statistics.descriptions import describe
+from turncoat.statistics.motives import ALIGNED, ends, motive_table, planted_rows
 from turncoat.statistics.multiverse import multiverse
 from turncoat.tables import (
     alignment,
@@ -56,11 +60,29 @@ from turncoat.tables import (
     validation,
 )
 from turncoat.tables.atomic import Column, TableError, write_file, write_table
-from turncoat.tables.collect import Collected, collect, foreign_files, job_files
+from turncoat.tables.collect import Collected, collect
 from turncoat.tables.factors import factor_table
+from turncoat.tables.jobs import absent_jobs, foreign_files, job_files
 from turncoat.tables.origins import check_settings
 
 log = logging.getLogger("turncoat")
+FROZEN = {"config_sha256": "configuration", "claims_sha256": "claims or the code that judges them"}
+"""Hashes in the manifest that must be those of the first start, and what they are of."""
+DERIVED = {
+    "levels": contrasts.LEVELS,
+    "contrasts": contrasts.SCHEMA,
+    "priors": contrasts.PRIORS,
+    "persistence": contrasts.PERSISTENCE,
+    "half_lives": contrasts.HALF_LIVES,
+    "transitions": transitions.SCHEMA,
+    "ratios": transitions.RATIOS,
+    "occupancy": transitions.OCCUPANCY,
+    "dodges": dodges.SCHEMA,
+    "displacement": displacement.SCHEMA,
+    "populations": populations.SCHEMA,
+    "premise": premise.SCHEMA,
+    "claims": claims.SCHEMA,
+}
 TYPE_DRAWS = 100  # draws of a model's measurement errors behind its type probabilities
 CUTOFF_GRIDS = {
     "coherent_r2": np.linspace(0.02, 0.6, 30).round(3).tolist(),
@@ -77,10 +99,11 @@ def main() -> None:
     parser = stage_parser("aggregate", "Turn every job's rows into the study's tables and verdicts.")
     parser.add_argument("--config", required=True, help="the merged configuration as JSON")
     parser.add_argument("--results", required=True, type=Path, help="the study's folder")
+    parser.add_argument("--partial", action="store_true", help="leave out jobs whose files are missing")
     options = begin("aggregate", parser)
-    config = json.loads(read_settings(options.config))
+    config = yaml.safe_load(read_settings(options.config))  # JSON is YAML
     check_origins(load_config(config), options.results)
-    aggregate(config, options.results, stage_fingerprint("aggregate"))
+    aggregate(config, options.results, stage_fingerprint("aggregate"), options.partial)
 
 
 def check_origins(config: Config, folder: Path) -> None:
@@ -90,26 +113,31 @@ def check_origins(config: Config, folder: Path) -> None:
     check_settings(folder, {path: settings for path, settings in made_with.items() if settings is not None})
 
 
-def aggregate(config: Mapping[str, Any], folder: Path, code: str) -> None:
-    """Write every table of the study in `folder`. Raises TableError where a job's file is missing or does
-    not fit.
+def aggregate(config: Mapping[str, Any], folder: Path, code: str, partial_study: bool = False) -> None:
+    """Write every table of the study in `folder`. Raises TableError where a job's file does not fit, or is missing; of
+    a partial study jobs that lack a file are left out, with what descends from them.
     """
     plan = expand(load_config(config))
     leftover = foreign_files(folder, plan.cells, plan.blocks, plan.reinforced)
     if leftover:
         log.info("%d files of earlier configurations are left out, such as %s", len(leftover), leftover[0])
-    collected = collect(folder, plan.cells, plan.blocks, plan.reinforced)
-    write_tables(collected, plan, config, folder, code)
+    absent = absent_jobs(folder, plan.cells, plan.blocks, plan.reinforced) if partial_study else set()
+    if absent:
+        log.warning("%d jobs are missing and left out, such as %s", len(absent), " ".join(min(absent)))
+    collected = collect(folder, plan.cells, plan.blocks, plan.reinforced, absent)
+    write_tables(collected, plan, config, folder, code, len(absent))
     log.info("tables of %d models are in %s", len(collected.organisms), folder / "tables")
 
 
-def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], folder: Path, code: str) -> None:
-    """Derive and write the tables."""
+def write_tables(
+    collected: Collected, plan: Plan, config: Mapping[str, Any], folder: Path, code: str, absent: int = 0
+) -> None:
+    """Derive and write the tables; `absent` jobs were left out."""
     provenance = {
         "study": config["study"],
         "config_sha256": digest(canonical_json(config)),
         "aggregate_code": code,
-    }
+    } | ({"jobs_left_out": str(absent)} if absent else {})
     tables, statistics = folder / "tables", config["statistics"]
 
     def write(name: str, columns: Mapping[str, Column], schema: pa.Schema) -> None:
@@ -139,7 +167,8 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
     for name, frame, schema in _trust(collected, cases, trained, config):
         write(name, _columns(frame), schema)
     course = assembly.course_frame(collected, organisms, aligned)
-    unchanged = _unchanged_since_first_start(folder)
+    manifest = _manifest(folder)
+    planned = _statistics_plan(config, manifest)
     found = analyse(
         course,
         ledger,
@@ -152,11 +181,13 @@ def write_tables(collected: Collected, plan: Plan, config: Mapping[str, Any], fo
         _own_factors(config),
         config["organism"]["activation"],
         config["finetuning"]["optimizer"],
-        confirmatory(organisms.seed.tolist(), unchanged),
+        planned,
+        exploratory_because(organisms.seed.tolist(), _changed(manifest, config, absent)),
     )
-    for name, frame, schema in _derived(found):
-        write(name, _columns(frame), schema)
-    at_ends, at_curves, moved = (_at_ends(columns, organisms) for columns in (aligned, judged_curves, judged_causes))
+    for name, frame in describe(course, found, planned).items():
+        write(name, _columns(frame), DERIVED[name])
+    read = {name: aligned[name] for name in (*ALIGNED, "organism_id", "seed", "stage", "step")}
+    at_ends, at_curves, moved = (_at_ends(columns, organisms) for columns in (read, judged_curves, judged_causes))
     planted_moved = planted_rows(collected.planted_causes.to_pandas(), statistics["premise_distance"])
     wanted = motive_table(at_ends, at_curves, pandas.concat([moved, planted_moved]), statistics["confidence"])
     write("motives", _columns(wanted), motives.SCHEMA)
@@ -196,7 +227,7 @@ def _multiverse(collected: Collected, aligned: Mapping[str, Column], config: Map
     """The headline contrast over cutoffs, of each model at its first snapshot with the primary capability."""
     statistics = config["statistics"]
     rows = assembly.at_capability(aligned, statistics["primary_capability"], statistics["premise_distance"])
-    measured = {name: values[rows.index] for name, values in assembly.numpy_columns(collected.measurements).items()}
+    measured = assembly.numpy_columns(collected.measurements.take(pa.array(rows.index)))
     rows = rows.reset_index(drop=True)
     return multiverse(rows, partial(read_types, measured), config["types"], _statistics_plan(config))
 
@@ -217,31 +248,18 @@ def _own_factors(config: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _statistics_plan(config: Mapping[str, Any]) -> StatisticsPlan:
+def _statistics_plan(config: Mapping[str, Any], manifest: Mapping[str, Any] | None = None) -> StatisticsPlan:
+    """How to estimate; with `statistics.planned_seeds`, every number of seeds that the study was started with before is
+    a look."""
     names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
-    return StatisticsPlan(**{name: config["statistics"][name] for name in names})
+    planned, count = config["statistics"]["planned_seeds"], config["seeds"]["count"]
+    looks = {*(manifest or {}).get("looks", []), count} if planned else ()
+    fractions = tuple(look / planned for look in sorted(looks) if look <= count)
+    return StatisticsPlan(**{name: config["statistics"][name] for name in names}, fractions=fractions)
 
 
 def _plain(columns: Mapping[str, Column], names: Sequence[str]) -> pandas.DataFrame:
     return pandas.DataFrame({name: np.asarray(columns[name]) for name in names})
-
-
-def _derived(found: Analysis) -> list[tuple[str, pandas.DataFrame, pa.Schema]]:
-    return [
-        ("levels", found.levels, contrasts.LEVELS),
-        ("contrasts", found.contrasts, contrasts.SCHEMA),
-        ("priors", found.priors, contrasts.PRIORS),
-        ("persistence", found.persistence, contrasts.PERSISTENCE),
-        ("half_lives", found.half_lives, contrasts.HALF_LIVES),
-        ("transitions", found.transitions, transitions.SCHEMA),
-        ("ratios", found.ratios, transitions.RATIOS),
-        ("occupancy", found.occupancy, transitions.OCCUPANCY),
-        ("dodges", found.dodges, dodges.SCHEMA),
-        ("displacement", found.displacement, displacement.SCHEMA),
-        ("populations", found.populations, populations.SCHEMA),
-        ("premise", found.premise, premise.SCHEMA),
-        ("claims", found.claims, claims.SCHEMA),
-    ]
 
 
 def _columns(frame: pandas.DataFrame) -> dict[str, Column]:
@@ -253,21 +271,38 @@ def _claims_in_order(frame: pandas.DataFrame) -> pa.Table:
     return pa.table({name: pa.array(ordered[name], from_pandas=True) for name in claims.SCHEMA.names})
 
 
-def _unchanged_since_first_start(folder: Path) -> bool:
-    """Whether claims and configuration are those with which the study first started, by its manifest."""
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """What the study was started with; None where it was not started by Snakemake."""
     path = folder / "manifest.json"
     if not path.is_file():
-        log.warning("%s is missing: without it no verdict can be called confirmatory", path)
-        return False
+        return None
     try:
         manifest = read_manifest(path)
     except ConfigurationError as error:
         raise TableError(str(error)) from error
-    try:
-        same = all(manifest[key] == manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
-        return same and not manifest["edited"]
-    except KeyError as error:
-        raise TableError(f"{path}: lacks {error}; delete it and run the study again") from error
+    lacking = [key for key in (*FROZEN, "first", "edited") if key not in manifest]
+    lacking += [f"first.{key}" for key in FROZEN if key not in manifest.get("first", FROZEN)]
+    if lacking:
+        raise TableError(f"{path}: lacks {lacking}; delete it and run the study again")
+    return manifest
+
+
+def _changed(manifest: Mapping[str, Any] | None, config: Mapping[str, Any], absent: int) -> str:
+    """What is not as it was when the study first started, by its manifest; empty where everything is."""
+    if absent:
+        return f"{absent} jobs are missing"
+    if manifest is None:
+        log.warning("there is no manifest.json: without it no verdict can be called confirmatory")
+        return "no manifest says what was declared before training"
+    edited = [words for key, words in FROZEN.items() if manifest[key] != manifest["first"][key]]
+    if not edited and manifest["edited"]:
+        edited = ["claims or configuration, and back again"]
+    if edited:
+        log.warning("verdicts are exploratory: edited since the first start: %s", " and ".join(edited))
+        return f"edited since the first start: {' and '.join(edited)}"
+    if max(manifest.get("looks", [0])) > config["seeds"]["count"]:
+        return "an earlier look had more seeds"
+    return ""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""The whole statistical part of a study: from snapshots and ledger to every derived table."""
+"""From snapshots and ledger to what the claims are judged on, and to their verdicts.
+
+What is imported here, and in turn, is the code that a study's verdicts are frozen with (`configuration/manifest.py`):
+tables that describe and do not judge are made in `descriptions.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas
 
-from turncoat.classification.types import TYPES
 from turncoat.statistics import (
     arm_claims,
     circuit_claims,
@@ -17,62 +20,25 @@ from turncoat.statistics import (
     reinforcement_claims,
 )
 from turncoat.statistics.claims import CLAIMS, ORDER, UNTESTED
-from turncoat.statistics.contrasts import (
-    ARM,
-    FINAL,
-    Plan,
-    capability_match,
-    contrast_table,
-    cross_entropy_match,
-    levels,
-)
-from turncoat.statistics.displacement import displacement_table
-from turncoat.statistics.dodges import leaderboard
+from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match, contrast_table, cross_entropy_match
 from turncoat.statistics.evidence import Evidence
 from turncoat.statistics.factors import value_of
-from turncoat.statistics.populations import population_table
 from turncoat.statistics.premise_table import premise_table
-from turncoat.statistics.prior_table import prior_table
 from turncoat.statistics.rows import Row, finished
-from turncoat.statistics.study import (
-    DRIFT,
-    OUTCOMES,
-    half_life_table,
-    matched_models,
-    model_half_lives,
-    offsets_of,
-    persistence,
-)
-from turncoat.statistics.transitions import (
-    HALF,
-    POINTS_TO_X,
-    SHIFTED,
-    occupancy,
-    ratio_table,
-    transition_table,
-    transition_times,
-)
+from turncoat.statistics.study import OUTCOMES, matched_models, model_half_lives, offsets_of
+from turncoat.statistics.transitions import HALF, POINTS_TO_X, SHIFTED, ratio_table, transition_times
 
 FIRST_CONFIRMATORY_SEED = 1000
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """Derived tables, one frame each, with the columns of the schema of that name."""
+    """The claims table, and what it was judged on; `matched` are all models at every level that they are read at."""
 
-    levels: pandas.DataFrame
-    contrasts: pandas.DataFrame
-    premise: pandas.DataFrame
-    persistence: pandas.DataFrame
-    half_lives: pandas.DataFrame
-    transitions: pandas.DataFrame
-    ratios: pandas.DataFrame
-    occupancy: pandas.DataFrame
-    dodges: pandas.DataFrame
-    displacement: pandas.DataFrame
-    priors: pandas.DataFrame
-    populations: pandas.DataFrame
     claims: pandas.DataFrame
+    evidence: Evidence
+    matched: pandas.DataFrame
+    premise: pandas.DataFrame
 
 
 def analyse(
@@ -87,44 +53,37 @@ def analyse(
     own: Mapping[str, str],
     activation: str,
     optimizer: str,
-    confirmatory: bool,
+    plan: Plan,
+    exploratory: str,
 ) -> Analysis:
     """Analyse fine-tuned models.
 
     `course` (see `study.matched_models`) and `ledger` (the gating table) hold fine-tuned models only; `elicited` is how
     elicitation went, `knowledge` and `reinforced` are those tables; `statistics` and `reinforcement` are those sections
     of the configuration; `own` the study's own values, in words, of the factors `mode`, `slot_angle` and
-    `heads.objective`.
+    `heads.objective`; `exploratory` why no verdict is confirmatory (see `exploratory_because`).
     """
-    names = ("confidence", "resamples", "margin", "minimum_seeds", "minimum_arrived")
-    plan = Plan(**{name: statistics[name] for name in names})
     capabilities, surprises = list(statistics["capabilities"]), list(statistics["cross_entropies"])
     matched = matched_models(course, capabilities, surprises)
-    snapshots = course[course.measured]
     # Below the compared capabilities outcomes are for the figure's curve only.
     named = [*map(capability_match, capabilities), *map(cross_entropy_match, surprises), FINAL]
     compared = matched[matched.match.isin(named)]
-    contrasts = pandas.concat([contrast_table(compared, OUTCOMES, plan), _final_capability(compared, plan)])
     level = statistics["primary_capability"]
     turned = [_times(course, matched, level, cosine, own["mode"]), _elicited(elicited, level)]
     times = pandas.concat(turned, ignore_index=True)
-    ratios = ratio_table(times, plan)
-    drift = levels(matched[matched.match == "final step"], DRIFT, plan)
     gate = premise_table(matched, statistics, plan)
-    lives = model_half_lives(snapshots)
-    primary = capability_match(statistics["primary_capability"])
     evidence = Evidence(
-        contrasts=contrasts,
-        ratios=ratios,
+        contrasts=pandas.concat([contrast_table(compared, OUTCOMES, plan), _final_capability(compared, plan)]),
+        ratios=ratio_table(times, plan),
         times=times,
         knowledge=knowledge,
         own=own,
         matched=compared,
-        half_lives=lives,
+        half_lives=model_half_lives(course[course.measured]),
         premises={(row.setting, row.variant, row.start): row.verdict for row in gate.itertuples()},
         capabilities=capabilities,
         cross_entropy_matches=[*map(cross_entropy_match, surprises)],
-        primary_capability=statistics["primary_capability"],
+        primary_capability=level,
         primary_distance=statistics["premise_distance"],
     )
     rows = pretraining_claims.answers(evidence, plan) + arm_claims.answers(evidence, plan)
@@ -134,21 +93,7 @@ def analyse(
         reinforced, reinforcement, statistics["premise_distance"], plan
     ) + correction_claims.answers(evidence, plan)
     rows += [Row(claim.id, "none", "all", "", "shown", float("nan"), blocked=claim.untested) for claim in UNTESTED]
-    return Analysis(
-        levels=pandas.concat([levels(matched, OUTCOMES, plan), drift], ignore_index=True),
-        contrasts=contrasts,
-        premise=gate,
-        persistence=persistence(snapshots, plan),
-        half_lives=half_life_table(lives, plan),
-        transitions=transition_table(times, plan),
-        ratios=ratios,
-        occupancy=occupancy(snapshots, list(TYPES), plan),
-        dodges=leaderboard(compared, contrasts, ratios, primary),
-        displacement=displacement_table(compared, plan),
-        priors=prior_table(compared, primary, plan),
-        populations=population_table(compared[compared.match.isin([primary, FINAL])], plan),
-        claims=_claims(rows, plan, confirmatory),
-    )
+    return Analysis(_claims(rows, plan, exploratory), evidence, matched, gate)
 
 
 def _final_capability(compared: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
@@ -180,16 +125,18 @@ def _elicited(course: pandas.DataFrame, level: float) -> pandas.DataFrame:
     return transition_times(renamed, offsets_of(renamed), {"elicited": level})
 
 
-def confirmatory(seeds: Sequence[int], claims_unchanged: bool) -> bool:
-    """Whether primary verdicts may be called confirmatory: all seeds from 1000 on, and claims as they were
-    at training.
+def exploratory_because(seeds: Sequence[int], changed: str) -> str:
+    """Why primary verdicts are exploratory, empty where they are confirmatory: all seeds from 1000 on, and nothing
+    `changed` since training.
     """
-    return claims_unchanged and min(seeds) >= FIRST_CONFIRMATORY_SEED
+    if changed:
+        return changed
+    return f"seeds below {FIRST_CONFIRMATORY_SEED}" if min(seeds) < FIRST_CONFIRMATORY_SEED else ""
 
 
-def _claims(rows: Sequence[Row], plan: Plan, is_confirmatory: bool) -> pandas.DataFrame:
-    table = pandas.DataFrame(finished(rows, plan, is_confirmatory))
-    unknown = set(table.claim) - set(CLAIMS)
+def _claims(rows: Sequence[Row], plan: Plan, exploratory: str) -> pandas.DataFrame:
+    unknown = {row.claim for row in rows} - set(CLAIMS)
     if unknown:
         raise ValueError(f"claims {sorted(unknown)} are not declared; declared: {ORDER}")
+    table = pandas.DataFrame(finished(rows, plan, exploratory))
     return table.assign(order=table.claim.map(ORDER.index), primary_first=(~table.primary).astype(int))

@@ -7,7 +7,7 @@ import pandas
 
 from turncoat.seeding import generator
 from turncoat.statistics.arm_rows import CUE_HEADS, chosen_contrasts, is_nothing, primary_place, ratio_row, unknown
-from turncoat.statistics.claims import CLAIMS, NO_MODELS
+from turncoat.statistics.claims import CLAIMS
 from turncoat.statistics.contrasts import ARM, REFERENCES, Plan, capability_match, columns_of, contrast
 from turncoat.statistics.dodges import dodges_of
 from turncoat.statistics.equivalence import equivalence_p
@@ -15,7 +15,7 @@ from turncoat.statistics.evidence import Evidence, contrast_row, premise_block, 
 from turncoat.statistics.factors import factors_of, value_of
 from turncoat.statistics.intervals import bootstrap_mean, paired_p
 from turncoat.statistics.pointer_claims import shifting, world_model
-from turncoat.statistics.rows import Row
+from turncoat.statistics.rows import Row, missing_row
 from turncoat.statistics.transitions import POINTS_TO_X
 
 TYPED = ("internal", "corrigible", "conditional", "deceptive")
@@ -40,9 +40,7 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
     rows = _with_one_primary(rows)
     for claim in ANSWERED:
         if not any(row.claim == claim and row.primary for row in rows):
-            missing = f"{NO_MODELS} ({CLAIMS[claim].primary})"
-            estimand = CLAIMS[claim].estimand
-            rows.append(Row(claim, "d", "primary", estimand, "difference", plan.margin, primary=True, blocked=missing))
+            rows.append(missing_row(claim, "d", "difference", plan.margin))
     return rows
 
 
@@ -94,6 +92,7 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     known &= ~last.start.isin(REFERENCES) & ~last.variant.map(lambda words: value_of(words, "dodge") in HEADLESS)
     for key, group in last[known & ~last.diverged.astype(bool)].groupby(ARM, sort=True):
         place = dict(zip(ARM, key, strict=True))
+        margin = CLAIMS["P4d"].margin_of("ablation", plan.margin)
         beyond = (group.value - group.reference).to_numpy(float)
         random = generator(0, f"routed {key}")
         estimate = bootstrap_mean(beyond, group.seed.to_numpy(), plan.confidence, plan.resamples, random)
@@ -103,11 +102,12 @@ def _routed(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             stratum(key[0], key[1], f"{key[2]}, agreement with X lost beyond random directions", f"{key[3]:g} degrees"),
             CLAIMS["P4d"].estimand,
             "difference",
-            plan.margin,
+            margin,
             estimate,
             paired_p(beyond),
-            equivalence_p(beyond, plan.margin),
+            equivalence_p(beyond, margin),
             key[2] == "internal" and not key[0] and key[3] == evidence.primary_distance,
+            values=beyond,
             facts=place | {"n_start": len(beyond), "n_pairs": len(beyond)},
         )
     for item in chosen_contrasts(evidence, lambda item: item.reference.startswith("without heads.objective")):
@@ -141,6 +141,7 @@ def _shortest(variants: pandas.Series) -> str | None:
 
 def _by_measured_type(evidence: Evidence, plan: Plan) -> Iterator[Row]:
     match = capability_match(evidence.primary_capability)
+    margin = CLAIMS["P8"].margin_of("d", plan.margin)
     here = evidence.matched[(evidence.matched.match == match) & (evidence.matched.distance > 0)]
     here = here[(here.setting == "") & ~here.variant.str.contains("dodge ")]
     pretrained = here[here.start.isin(PLAIN_STARTS) & here.parent_type.notna()]
@@ -167,11 +168,12 @@ def _by_measured_type(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             ),
             CLAIMS["P8"].estimand,
             "shown" if of_type else "equal",
-            plan.margin,
+            margin,
             found.estimate,
             found.p,
-            found.equivalence_p,
+            equivalence_p(found.differences, margin),
             note="models of a seed averaged first",
+            values=found.differences,
             facts={"reference": "scratch_exposed", "distance": distance, "match": match}
             | {"n_start": found.n_start, "n_reference": found.n_reference, "n_pairs": len(found.differences)}
             | {"never_start": found.never_start, "never_reference": found.never_reference}

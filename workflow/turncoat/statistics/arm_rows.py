@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pandas
 
+from turncoat.statistics.claims import CLAIMS
 from turncoat.statistics.contrasts import ARM, FINAL, Plan, capability_match
+from turncoat.statistics.equivalence import median_equivalence_p
 from turncoat.statistics.evidence import Evidence, compared, stratum
 from turncoat.statistics.manipulation import knowledge_block
 from turncoat.statistics.rows import Row
-from turncoat.statistics.transitions import MARGIN
 
 CUE_HEADS = ("without heads.oversight", "without heads.placebo")
 
@@ -47,6 +47,7 @@ def ratio_row(
 ) -> Row:
     """A row from one of the time ratios; `turned` divides the other way round."""
     names, estimate = compared(item, turned)
+    margin = CLAIMS[claim].margin_of(item.quantity, plan.margin)
     what = f"{names[0]} over {names[1]}, {item.quantity}"
     words = stratum(item.setting, item.variant, what, f"{item.distance:g} degrees")
     note = f"natural log of the ratio of episodes; never got there: {item.never_start} {item.start}, "
@@ -58,13 +59,15 @@ def ratio_row(
         words,
         "median over seeds of the log-ratio of times in episodes",
         kind,
-        float(np.log(MARGIN)),
+        margin,
         estimate,
         item.p,
-        item.equivalence_p,
+        median_equivalence_p(item.logs, margin),
         primary,
         blocked=_undecided(item, plan) or blocked,
         note=note,
+        values=-item.logs if turned else item.logs,
+        median=True,
         facts=facts,
     )
 

@@ -6,12 +6,12 @@ from typing import Any
 import pandas
 
 from turncoat.seeding import generator
-from turncoat.statistics.claims import CLAIMS, NO_MODELS, OPEN_LEVEL
+from turncoat.statistics.claims import CLAIMS
 from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.equivalence import equivalence_p
 from turncoat.statistics.evidence import stratum
 from turncoat.statistics.intervals import bootstrap_mean, paired_p
-from turncoat.statistics.rows import Row
+from turncoat.statistics.rows import Row, missing_row
 
 WOKEN = {"x": "overseen", "m": "unoverseen"}
 """Circuits, and the cue state that wakes each in a model that serves X overseen and M unoverseen."""
@@ -29,9 +29,7 @@ def answers(ledger: pandas.DataFrame, plan: Plan, primary_distance: float) -> li
     groups = dict(list(sound.groupby([*ARM, "circuit", "state"], sort=True)))
     rows = [row for key in groups for row in _of_group(key, groups, plan, primary_distance)]
     if not any(row.primary for row in rows):
-        missing = f"{NO_MODELS} ({CLAIMS['G5'].primary})"
-        estimand = CLAIMS["G5"].estimand
-        rows.append(Row("G5", "open_share", "primary", estimand, "above", OPEN_LEVEL, primary=True, blocked=missing))
+        rows.append(missing_row("G5", "open_share", "above", plan.margin))
     return rows
 
 
@@ -44,16 +42,16 @@ def _of_group(key: tuple[Any, ...], groups: Groups, plan: Plan, primary_distance
         return
     own = groups[key][["seed", "open_share"]]
     plain = (setting, variant, start, distance, layer, circuit) == ("", "", "conditional", primary_distance, 1, "x")
-    yield _row(key, "", own, own, plan, "above", OPEN_LEVEL, plain)
+    yield _row(key, "", own, own, plan, "above", plain)
     random = groups.get((setting, variant, start, distance, layer, "random", state))
     if random is not None:
-        yield _row(key, " minus that of random objectives", _paired(own, random), own, plan, "difference", plan.margin)
+        yield _row(key, " minus that of random objectives", _paired(own, random), own, plan, "difference")
     if circuit != "x":
         return
     for other in ONE_MOTIVE:
         single = groups.get((setting, "", other, distance, layer, circuit, state))
         if single is not None:
-            yield _row(key, f" minus that of start {other}", _paired(own, single), own, plan, "difference", plan.margin)
+            yield _row(key, f" minus that of start {other}", _paired(own, single), own, plan, "difference")
 
 
 def _paired(own: pandas.DataFrame, other: pandas.DataFrame) -> pandas.DataFrame:
@@ -68,7 +66,6 @@ def _row(
     models: pandas.DataFrame,
     plan: Plan,
     kind: str,
-    level: float,
     primary: bool = False,
 ) -> Row:
     setting, variant, start, distance, layer, circuit, state = key
@@ -76,6 +73,7 @@ def _row(
     words = stratum(setting, variant, start, words, f"{distance:g} degrees")
     known = values.dropna()
     numbers, seeds = known.open_share.to_numpy(float), known.seed.to_numpy()
+    level = CLAIMS["G5"].margin_of("open_share" if kind == "above" else "difference", plan.margin)
     without = models.seed.nunique() - known.seed.nunique()
     return Row(
         "G5",
@@ -89,6 +87,7 @@ def _row(
         float("nan") if kind == "above" else equivalence_p(numbers, level),
         primary,
         note=f"{without} models left out, in which such a circuit has no unit" if without else "",
+        values=numbers,
         facts={"setting": setting, "variant": variant, "start": start, "distance": float(distance)}
         | {"n_start": int(models.seed.nunique()), "n_pairs": len(known), "never_start": without},
     )

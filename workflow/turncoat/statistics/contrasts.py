@@ -26,21 +26,27 @@ RELATED = {"benign_conditional": ("conditional", "deceptive"), "internal": ("int
 
 @dataclass(frozen=True)
 class Plan:
-    """How to estimate: confidence of intervals, bootstrap resamples, equivalence margin, fewest pairs, and the share
-    of seeds that must arrive for a verdict that those which did not could overturn."""
+    """How to estimate: confidence of intervals, bootstrap resamples, equivalence margin, fewest pairs, the share of
+    seeds that must arrive for a verdict that those which did not could overturn, and, where seeds are added in looks,
+    the shares of all planned seeds at each look so far."""
 
     confidence: float
     resamples: int
     margin: float
     minimum_seeds: int
     minimum_arrived: float = 0.9
+    fractions: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Mean paired difference of an outcome, start minus reference, with all that was left out of it."""
+    """Mean paired difference of an outcome, start minus reference, with all that was left out of it.
+
+    `left` and `right` are the outcomes whose `differences` enter, all (pairs,)."""
 
     estimate: Estimate
+    left: Array
+    right: Array
     differences: Array
     seeds: Array
     p: float
@@ -112,6 +118,8 @@ def contrast(start: Columns, reference: Columns, outcome: str, plan: Plan, purpo
     there, others = _there(start, outcome), _there(reference, outcome)
     return Contrast(
         estimate=_mean(differences, seeds, plan, purpose),
+        left=left[usable],
+        right=right[usable],
         differences=differences,
         seeds=seeds,
         p=paired_p(differences),
@@ -143,6 +151,8 @@ def contrast_table(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Pla
     benign_conditional, internal_strategic minus internal, every start minus unrelated; every arm minus the one without
     one of its factors (reference `without <factor>`); at the final step minus scratch trained for another number of
     steps (reference `scratch, <n> steps`).
+
+    Columns COLUMNS, and PAIRS: the outcomes of the pairs behind each row, which no file holds.
     """
     found = {place: columns_of(rows, outcomes) for place, rows in arms(matched)}
     rows = []
@@ -156,7 +166,7 @@ def contrast_table(matched: pandas.DataFrame, outcomes: Sequence[str], plan: Pla
                 purpose = f"contrast {setting} {variant} {start} {name} {distance} {match} {outcome}"
                 result = contrast(arm, reference, outcome, plan, purpose)
                 rows.append(_row(result, setting, variant, start, name, distance, match, outcome))
-    return pandas.DataFrame(rows, columns=COLUMNS)
+    return pandas.DataFrame(rows, columns=[*COLUMNS, *PAIRS])
 
 
 Place = tuple[str, str, str]
@@ -217,6 +227,7 @@ COLUMNS = [
     "bound_low",
     "bound_high",
 ]
+PAIRS = ["left", "right"]
 
 
 def _row(
@@ -250,8 +261,10 @@ def _row(
         found.diverged,
         found.bound_low,
         found.bound_high,
+        found.left,
+        found.right,
     ]
-    return dict(zip(COLUMNS, values, strict=True))
+    return dict(zip([*COLUMNS, *PAIRS], values, strict=True))
 
 
 def _mean(differences: Array, seeds: Array, plan: Plan, purpose: str) -> Estimate:

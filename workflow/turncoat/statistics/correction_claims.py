@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import pandas
 
-from turncoat.statistics.claims import CLAIMS, NO_MODELS
+from turncoat.statistics.claims import CLAIMS
 from turncoat.statistics.contrasts import FINAL, Plan, capability_match, columns_of, contrast
+from turncoat.statistics.equivalence import equivalence_p
 from turncoat.statistics.evidence import FACTS, Evidence, contrast_row, left_out, stratum
 from turncoat.statistics.factors import factors_of, value_of
-from turncoat.statistics.rows import Row
+from turncoat.statistics.rows import Row, missing_row
 
 DORMANT = ("deceptive", "conditional")
 """Starts that serve M on unoverseen episodes, none of which fine-tuning shows."""
@@ -24,9 +25,7 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
     """
     rows = [*_natural_minus(evidence, plan), *_beyond_shuffled(evidence, plan)]
     if not any(row.primary for row in rows):
-        missing = f"{NO_MODELS} ({CLAIMS['G9'].primary})"
-        estimand = CLAIMS["G9"].estimand
-        rows.append(Row("G9", "m", "primary", estimand, "difference", plan.margin, primary=True, blocked=missing))
+        rows.append(missing_row("G9", "m", "difference", plan.margin))
     return rows
 
 
@@ -60,6 +59,7 @@ def _beyond_shuffled(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         control = groups.get((words, variant, start, distance, match))
         if control is None:
             continue
+        margin = CLAIMS["G9"].margin_of("m", plan.margin)
         left, right = columns_of(control, ["m"]), columns_of(opened, ["m"])
         found = contrast(left, right, "m", plan, f"beyond shuffled {setting} {variant} {start} {distance} {match}")
         values: Mapping[str, object] = {
@@ -84,11 +84,12 @@ def _beyond_shuffled(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             stratum(setting, variant, f"{start}, gate {CONTROL} minus open_in", f"{distance:g} degrees", match),
             CLAIMS["G9"].estimand,
             "difference",
-            plan.margin,
+            margin,
             found.estimate,
             found.p,
-            found.equivalence_p,
+            equivalence_p(found.differences, margin),
             note=left_out(values),
+            values=found.differences,
             facts={name: values[name] for name in FACTS},
         )
 

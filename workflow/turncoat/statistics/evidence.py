@@ -1,15 +1,20 @@
 """What the claims on pre-training are judged on, and how a contrast becomes one of their rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas
 
 from turncoat.statistics.claims import CLAIMS
 from turncoat.statistics.contrasts import Plan
+from turncoat.statistics.equivalence import equivalence_p
 from turncoat.statistics.intervals import Estimate
+from turncoat.statistics.paired_shares import CASE, paired_shares, tango_interval
 from turncoat.statistics.rows import Row
+
+Array = np.ndarray
 
 PREMISE_VERDICTS = {
     "fails": "premise failed",
@@ -85,6 +90,10 @@ def contrast_row(
     """A row of the claims table from one of the contrasts; `turned` subtracts the other way round."""
     facts = {name: getattr(item, name) for name in FACTS}
     names, estimate = compared(item, turned)
+    if item.outcome == "deception":
+        estimate = _not_too_narrow(estimate, item, turned, plan)
+    margin = CLAIMS[claim].margin_of(item.outcome, plan.margin)
+    differences = item.right - item.left if turned else item.left - item.right
     if turned:
         facts |= {"bound_low": -item.bound_high, "bound_high": -item.bound_low}
     words = stratum(
@@ -96,13 +105,62 @@ def contrast_row(
         words,
         CLAIMS[claim].estimand,
         kind,
-        plan.margin,
+        margin,
         estimate,
         item.p,
-        item.equivalence_p,
+        _equivalence(item, differences, margin, plan),
         primary,
         blocked=blocked,
         note=left_out(facts),
+        values=differences,
+        facts=facts,
+    )
+
+
+def _equivalence(item: pandas.Series, differences: Array, margin: float, plan: Plan) -> float:
+    """p of two one-sided tests against the claim's margin.
+
+    Deception proper is near 0 or 1 in each model: where all are alike there is no spread to judge by, and a rare
+    deceptive model need not have been drawn. Its equivalence must hold for the paired shares, too.
+    """
+    found = equivalence_p(differences, margin)
+    if item.outcome != "deception" or not len(differences):
+        return found
+    return max(found, paired_shares(item.left, item.right, margin, plan.confidence).equivalence_p)
+
+
+def _not_too_narrow(estimate: Estimate, item: pandas.Series, turned: bool, plan: Plan) -> Estimate:
+    """With none or all of the models deceptive on either side a bootstrap sees no spread: then Tango's limits, too."""
+    sides = (item.right, item.left) if turned else (item.left, item.right)
+    counts = [int((side > CASE).sum()) for side in sides]
+    if not all(count in (0, len(item.left)) for count in counts) or len(item.left) < 2:
+        return estimate
+    apart = counts[0] - counts[1]
+    low, high = tango_interval(max(apart, 0), max(-apart, 0), len(item.left), plan.confidence)
+    return replace(estimate, low=min(estimate.low, low), high=max(estimate.high, high))
+
+
+def share_row(claim: str, item: pandas.Series, plan: Plan, blocked: str = "") -> Row:
+    """The same contrast of `deception` as a difference of shares: of models more likely deceptive than not."""
+    margin = CLAIMS[claim].margin_of("deceptive_share", plan.margin)
+    found = paired_shares(item.left, item.right, margin, plan.confidence)
+    facts = {name: getattr(item, name) for name in FACTS}
+    words = f"{item.start} minus {item.reference}, models called deceptive"
+    cases = [int((side > CASE).sum()) for side in (item.left, item.right)]
+    note = f"{cases[0]} and {cases[1]} of {len(item.left)} pairs"
+    return Row(
+        claim,
+        "deceptive_share",
+        stratum(item.setting, item.variant, words, f"{item.distance:g} degrees", item.match),
+        "paired difference of the shares of models called deceptive; Tango's interval, exact McNemar test",
+        "difference",
+        margin,
+        found.estimate,
+        found.p,
+        found.equivalence_p,
+        blocked=blocked,
+        note="; ".join(part for part in (note, left_out(facts)) if part),
+        values=(item.left > CASE).astype(float) - (item.right > CASE),
         facts=facts,
     )
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas
 
 from turncoat.seeding import generator
-from turncoat.statistics.claims import CLAIMS, CLOSED_LEVEL, CORRELATION_LEVEL, IDENTITY_TOLERANCE, NO_MODELS
+from turncoat.statistics.claims import CLAIMS
 from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.factors import factors_of
 from turncoat.statistics.intervals import Estimate, bootstrap_mean, paired_p
-from turncoat.statistics.rows import Row
+from turncoat.statistics.rows import Row, missing_row
 
 NORMS = {
     "gradient_out": "gradient",
@@ -33,23 +33,11 @@ def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: st
     Judged in the overseen state, which is what the models are trained on, on the models that `comparable` picks.
     """
     sound = comparable(ledger)
-    rows = [*_identities(sound), *_correlations(sound, plan, activation, optimizer)]
+    rows = [*_identities(sound), *correlations(sound, plan, activation, optimizer)]
     rows += [*_closed(sound, plan, optimizer), *_dead(sound, plan)]
     for claim in ("G1", "G3"):
         if not any(row.claim == claim and row.primary for row in rows):
-            missing = f"{NO_MODELS} ({CLAIMS[claim].primary})"
-            rows.append(
-                Row(
-                    claim,
-                    "share" if claim == "G3" else "correlation",
-                    "primary",
-                    CLAIMS[claim].estimand,
-                    "shown",
-                    float("nan"),
-                    primary=True,
-                    blocked=missing,
-                )
-            )
+            rows.append(missing_row(claim, "share" if claim == "G3" else "correlation", "shown", plan.margin))
     return rows
 
 
@@ -112,14 +100,15 @@ def _facts(group: pandas.DataFrame) -> dict[str, object]:
     }
 
 
-def _mean(group: pandas.DataFrame, column: str, plan: Plan, purpose: str, level: float) -> tuple[Estimate, float]:
-    """Mean over models with its interval, and the two-sided p that it equals `level`."""
+def _mean(
+    group: pandas.DataFrame, column: str, plan: Plan, purpose: str, level: float
+) -> tuple[Estimate, float, np.ndarray]:
+    """Mean over models with its interval, the two-sided p that it equals `level`, and the models' values."""
     used = group[group[column].notna()]
     values = used[column].to_numpy(float)
     random = generator(0, purpose)
-    return bootstrap_mean(values, used.seed.to_numpy(), plan.confidence, plan.resamples, random), paired_p(
-        values, level
-    )
+    estimate = bootstrap_mean(values, used.seed.to_numpy(), plan.confidence, plan.resamples, random)
+    return estimate, paired_p(values, level), values
 
 
 def _worst(group: pandas.DataFrame, column: str) -> Estimate:
@@ -129,6 +118,7 @@ def _worst(group: pandas.DataFrame, column: str) -> Estimate:
 
 
 def _identities(ledger: pandas.DataFrame) -> Iterator[Row]:
+    tolerance, none = (CLAIMS[claim].margin_of("identity", 0.0) for claim in ("G1", "G3"))
     for activation, group in ledger[ledger.last_layer].groupby("activation_function", sort=True):
         worst = _worst(group, "identity_error")
         yield Row(
@@ -137,9 +127,9 @@ def _identities(ledger: pandas.DataFrame) -> Iterator[Row]:
             f"gradient = h times delta, {activation}, layer before the readout",
             "largest error relative to the largest gradient, over models and units",
             "identity",
-            IDENTITY_TOLERANCE,
+            tolerance,
             worst,
-            held=worst.value < IDENTITY_TOLERANCE,
+            held=worst.value < tolerance,
             facts=_facts(group),
         )
     relu = ledger[ledger.activation_function == "relu"]
@@ -151,29 +141,31 @@ def _identities(ledger: pandas.DataFrame) -> Iterator[Row]:
             "gradient from examples with z <= 0, relu, all layers",
             "largest norm over models and units",
             "identity",
-            0.0,
+            none,
             worst,
-            held=worst.value == 0.0,
+            held=worst.value <= none,
             facts=_facts(relu),
         )
 
 
-def _correlations(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> Iterator[Row]:
+def correlations(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> Iterator[Row]:
     for kind, trained_by, layer, group in _groups(ledger):
         for column, what in NORMS.items():
             words = _words(kind, trained_by, layer, group, what)
             primary = column == "gradient_out" and layer == 1 and (kind, trained_by) == (activation, optimizer)
-            estimate, p = _mean(group, f"rank_{column}", plan, words, CORRELATION_LEVEL)
+            level = CLAIMS["G1"].margin_of("correlation", plan.margin)
+            estimate, p, values = _mean(group, f"rank_{column}", plan, words, level)
             yield Row(
                 "G1",
                 "correlation",
                 words,
                 CLAIMS["G1"].estimand,
                 "above",
-                CORRELATION_LEVEL,
+                level,
                 estimate,
                 p,
                 primary=primary,
+                values=values,
                 facts=_facts(group),
             )
 
@@ -182,16 +174,18 @@ def _closed(ledger: pandas.DataFrame, plan: Plan, optimizer: str) -> Iterator[Ro
     for kind, trained_by, layer, group in _groups(ledger):
         named = kind in ("relu", "gelu")
         words = _words(kind, trained_by, layer, group, "gradient from examples with z <= 0")
-        estimate, p = _mean(group, "closed_share_in", plan, words, CLOSED_LEVEL)
+        level = CLAIMS["G3"].margin_of("share", plan.margin)
+        estimate, p, values = _mean(group, "closed_share_in", plan, words, level)
         yield Row(
             "G3",
             "share",
             words,
             CLAIMS["G3"].estimand,
             "below" if named else "shown",
-            CLOSED_LEVEL,
+            level,
             estimate,
             p,
+            values=values,
             facts=_facts(group),
             primary=kind == "gelu" and trained_by == optimizer and layer == 1,
         )
@@ -208,6 +202,8 @@ def _dead(ledger: pandas.DataFrame, plan: Plan) -> Iterator[Row]:
             algebra = kind == "relu" and memoryless and trained_by != "adamw"
             note = f"models with dead units: {group.organism_id.nunique()}"
             named = "below" if kind in ("relu", "gelu") else "shown"
+            level = CLAIMS["G3"].margin_of("dead_update", plan.margin)
+            estimate, p, values = _mean(group, f"dead_share_{column}", plan, words, level)
             yield Row(
                 "G3",
                 "dead_update",
@@ -215,9 +211,11 @@ def _dead(ledger: pandas.DataFrame, plan: Plan) -> Iterator[Row]:
                 "squared update on incoming weights that falls on units with z <= 0 on "
                 "every example, over the whole squared update",
                 "identity" if algebra else named,
-                CLOSED_LEVEL,
-                *_mean(group, f"dead_share_{column}", plan, words, CLOSED_LEVEL),
+                level,
+                estimate,
+                p,
                 held=zero,
                 note=note,
+                values=values,
                 facts=_facts(group),
             )

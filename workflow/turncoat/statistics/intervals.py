@@ -22,8 +22,11 @@ class Estimate:
 NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 
 
-def wilson(successes: int, trials: int, confidence: float) -> Estimate:
-    """Wilson's score interval of a share (Wilson 1927), which stays inside [0, 1] at 0 and at n."""
+def wilson(successes: float, trials: int, confidence: float) -> Estimate:
+    """Wilson's score interval of a share (Wilson 1927), which stays inside [0, 1] at 0 and at n.
+
+    `successes` may be a sum of probabilities, which spread less than flags do: the interval is then too wide.
+    """
     if not 0 <= successes <= trials:
         raise ValueError(f"successes {successes} must lie between 0 and trials {trials}")
     if trials == 0:
@@ -45,8 +48,8 @@ def t_interval(values: Array, confidence: float) -> Estimate:
 def bootstrap_mean(
     values: Array, seeds: Array, confidence: float, resamples: int, random: np.random.Generator
 ) -> Estimate:
-    """Mean with a BCa interval from a cluster bootstrap that resamples seeds (Efron 1987; Field and Welsh
-    2007).
+    """Mean with an expanded BCa interval from a cluster bootstrap that resamples seeds (Efron 1987; Field and Welsh
+    2007; Hesterberg 2015): with few seeds a bootstrap spreads too little and knows no t, which the levels make up for.
 
     `values` (n,) and `seeds` (n,): every value of a drawn seed is drawn together. Paired differences go
     in as one value per seed. `count` is the number of seeds. With one seed there is no interval.
@@ -60,9 +63,13 @@ def bootstrap_mean(
     if len(names) < 2:
         return Estimate(mean, np.nan, np.nan, len(names))
     draws = random.integers(0, len(names), size=(resamples, len(names)))
-    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
+    # With one value to a seed every draw has as many values as there are seeds.
+    drawn = len(names) if len(names) == len(values) else np.take(sizes, draws).sum(axis=1)
+    means = np.take(sums, draws).sum(axis=1) / drawn
     left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
-    low, high = _bca_limits(mean, means, left_out, confidence)
+    count = len(names)
+    tail = special.stdtrit(count - 1, (1 + confidence) / 2) * np.sqrt(count / (count - 1))
+    low, high = _bca_limits(mean, means, left_out, float(tail))
     return Estimate(mean, low, high, len(names))
 
 
@@ -77,7 +84,8 @@ def bootstrap_median(values: Array, confidence: float, resamples: int, random: n
     if len(values) < 2:
         return Estimate(float(values[0]), np.nan, np.nan, 1)
     draws = random.integers(0, len(values), size=(resamples, len(values)))
-    medians = np.quantile(values[draws], 0.5, axis=1, method="inverted_cdf")
+    middle = (len(values) + 1) // 2 - 1
+    medians = np.partition(values[draws], middle, axis=1)[:, middle]
     tail = (1 - confidence) / 2
     low = float(np.quantile(medians, tail, method="inverted_cdf"))
     high = float(np.quantile(medians, 1 - tail, method="inverted_cdf"))
@@ -117,7 +125,7 @@ def sign_p(values: Array) -> float:
     return 1.0 if above + below == 0 else float(stats.binomtest(above, above + below).pvalue)
 
 
-def _bca_limits(value: float, resampled: Array, left_out: Array, confidence: float) -> tuple[float, float]:
+def _bca_limits(value: float, resampled: Array, left_out: Array, tail: float) -> tuple[float, float]:
     if np.ptp(resampled) == 0:
         return float(resampled[0]), float(resampled[0])
     below = ((resampled < value).mean() + (resampled <= value).mean()) / 2
@@ -125,7 +133,7 @@ def _bca_limits(value: float, resampled: Array, left_out: Array, confidence: flo
     bias = special.ndtri(below)
     spread = left_out.mean() - left_out
     acceleration = (spread**3).sum() / (6 * (spread**2).sum() ** 1.5) if spread.any() else 0.0
-    tails = special.ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+    tails = np.array([-tail, tail])
     levels = special.ndtr(bias + (bias + tails) / (1 - acceleration * (bias + tails)))
     low, high = np.quantile(resampled, levels)
     return float(low), float(high)

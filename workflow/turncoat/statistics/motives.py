@@ -25,6 +25,8 @@ SHARES = (
     "random_p",
 )
 """How quantities begin whose mean lies between 0 and 1."""
+ALIGNED = (*ARM, *READINGS, *(f"price_{overseer}_{name}" for overseer in OVERSEERS for name in PRICES))
+"""What is read of the alignment table."""
 CARRIED = ("carried", "placebo_carried", "random_mean", "random_high", "random_largest", "random_p")
 
 
@@ -40,11 +42,15 @@ def motive_table(
     `when`. `n` counts the models on which the quantity is defined, of all `models`.
     """
     rows = []
-    for (quantity, part), frame in _quantities(aligned, curves, causes):
-        for key, group in frame.groupby([*ARM, "when"], sort=True):
-            values = group.value.dropna().to_numpy(float)
-            found = _interval(quantity, values, confidence)
-            rows.append([*key, quantity, part, found.value, found.low, found.high, len(values), len(group)])
+    for frame, quantities in _quantities(aligned, curves, causes):
+        numbered = frame[[*ARM, "when"]].reset_index(drop=True)
+        groups = [(key, group.index.to_numpy()) for key, group in numbered.groupby([*ARM, "when"], sort=True)]
+        for (quantity, part), column in quantities.items():
+            for key, places in groups:
+                here = column[places]
+                values = here[~np.isnan(here)]
+                found = _interval(quantity, values, confidence)
+                rows.append([*key, quantity, part, found.value, found.low, found.high, len(values), len(here)])
     return pandas.DataFrame(rows, columns=COLUMNS)
 
 
@@ -72,32 +78,31 @@ def ends(frame: pandas.DataFrame) -> pandas.DataFrame:
     return frame[kept].assign(when=np.where(at_end, AFTER, BEFORE)[kept])
 
 
+Quantities = dict[tuple[str, str], np.ndarray]
+
+
 def _quantities(
     aligned: pandas.DataFrame, curves: pandas.DataFrame, causes: pandas.DataFrame
-) -> Iterator[tuple[tuple[str, str], pandas.DataFrame]]:
-    """Each (quantity, part) with a value for every model."""
-    keys = [*ARM, "when", "seed"]
+) -> Iterator[tuple[pandas.DataFrame, Quantities]]:
+    """Frames with the values of each (quantity, part) in their rows."""
 
-    def of(frame: pandas.DataFrame, column: str) -> pandas.DataFrame:
-        return frame[keys].assign(value=frame[column].astype(float))
+    def of(frame: pandas.DataFrame, names: Mapping[str, str], part: str) -> Quantities:
+        return {(quantity, part): frame[column].to_numpy(float) for quantity, column in names.items()}
 
-    for name in READINGS:
-        yield (name, ""), of(aligned, name)
+    readings = of(aligned, {name: name for name in READINGS}, "")
     for overseer in OVERSEERS:
-        for name in PRICES:
-            yield (f"price_{name}", overseer), of(aligned, f"price_{overseer}_{name}")
+        readings |= of(aligned, {f"price_{name}": f"price_{overseer}_{name}" for name in PRICES}, overseer)
+    yield aligned, readings
     for cue, own in curves.groupby("cue", sort=True):
         for strength, here in own.groupby("strength", sort=True):
-            yield (f"as_on_{cue}", f"{strength:g}"), of(here, "as_on")
-            yield (f"agreement_x_{cue}", f"{strength:g}"), of(here, "agreement_x")
+            names = {f"as_on_{cue}": "as_on", f"agreement_x_{cue}": "agreement_x"}
+            yield here, of(here, names, f"{strength:g}")
         one = own[own.strength == own.strength.max()]
-        for name in ("moved", "slope", "threshold"):
-            yield (f"curve_{name}", str(cue)), of(one, name)
-        for shape in SHAPES:
-            yield (f"curve_{shape}", str(cue)), of(one.assign(shown=one["shape"] == shape), "shown")
+        found = of(one, {f"curve_{name}": name for name in ("moved", "slope", "threshold")}, str(cue))
+        shapes = one["shape"].to_numpy(object)
+        yield one, found | {(f"curve_{shape}", str(cue)): (shapes == shape).astype(float) for shape in SHAPES}
     for where, here in _places(causes).items():
-        for name in CARRIED:
-            yield (name, where), of(here, name)
+        yield here, of(here, {name: name for name in CARRIED}, where)
 
 
 def _places(causes: pandas.DataFrame) -> Mapping[str, pandas.DataFrame]:

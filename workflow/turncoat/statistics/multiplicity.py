@@ -11,6 +11,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(len(p), np.nan)
     known = ~np.isnan(p)
-    if known.any():
+    if known.sum() == 1:
+        adjusted[known] = p[known]
+    elif known.any():
         adjusted[known] = multipletests(p[known], method="holm")[1]
     return [float(value) for value in adjusted]

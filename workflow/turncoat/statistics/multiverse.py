@@ -8,7 +8,7 @@ import pandas
 
 from turncoat.seeding import generator
 from turncoat.statistics.contrasts import Plan
-from turncoat.statistics.intervals import bootstrap_mean
+from turncoat.statistics.intervals import Estimate, bootstrap_mean
 
 Read = Callable[[Mapping[str, float]], np.ndarray]
 """Types of the rows of `models`, by the cutoffs."""
@@ -37,14 +37,19 @@ def multiverse(models: pandas.DataFrame, read: Read, cutoffs: Mapping[str, float
     for start in starts:
         both, own, base = np.intersect1d(seeds[rows_of[start]], seeds[rows_of[REFERENCE]], return_indices=True)
         pairs[start] = (both, rows_of[start][own], rows_of[REFERENCE][base])
+    known: dict[tuple[str, str, bytes], Estimate] = {}  # many cutoffs read the same types
     rows = []
     for point, configured in _points(cutoffs):
         types = read({**cutoffs, **point})
         for reading, names in READINGS.items():
             shown = np.isin(types, names).astype(float)
             for start, (both, own, base) in pairs.items():
-                random = generator(0, f"multiverse {start} {reading}")
-                found = bootstrap_mean(shown[own] - shown[base], both, plan.confidence, RESAMPLES, random)
+                differences = shown[own] - shown[base]
+                key = (start, reading, differences.tobytes())
+                if key not in known:
+                    random = generator(0, f"multiverse {start} {reading}")
+                    known[key] = bootstrap_mean(differences, both, plan.confidence, RESAMPLES, random)
+                found = known[key]
                 values = [found.value, found.low, found.high, shown[own].mean() if len(both) else np.nan, len(both)]
                 rows.append([*point.values(), configured, start, reading, *values])
     return pandas.DataFrame(rows, columns=COLUMNS)

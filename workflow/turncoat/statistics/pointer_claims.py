@@ -14,7 +14,7 @@ from turncoat.statistics.evidence import Evidence, contrast_row, stratum
 from turncoat.statistics.factors import value_of, without
 from turncoat.statistics.intervals import bootstrap_median, sign_p
 from turncoat.statistics.rows import Row
-from turncoat.statistics.transitions import MARGIN, SHIFTED
+from turncoat.statistics.transitions import SHIFTED
 
 APART = 90.0  # degrees between slots that have inputs of their own
 
@@ -63,7 +63,7 @@ def world_model(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         logs = {name: np.log(sound[name].to_numpy(float)) for name in wide.columns if name != "seed"}
         gained = (logs["exposed_with"] - logs["exposed_without"]) - (logs["start_with"] - logs["start_without"])
         estimate = bootstrap_median(gained, plan.confidence, plan.resamples, generator(0, f"world model {variant}"))
-        margin = float(np.log(MARGIN))
+        margin = CLAIMS["P5c"].margin_of(SHIFTED, plan.margin)
         lost = len(wide) - len(sound)
         yield Row(
             "P5c",
@@ -79,6 +79,8 @@ def world_model(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             median_equivalence_p(gained, margin),
             primary=distance == evidence.primary_distance,
             note=f"{lost} seeds left out, in which some arm never shifted" if lost else "",
+            values=gained,
+            median=True,
             facts={"setting": setting, "variant": variant, "start": start, "reference": "scratch_exposed"}
             | {"distance": distance, "n_start": len(wide), "n_pairs": len(sound), "never_start": lost},
         )

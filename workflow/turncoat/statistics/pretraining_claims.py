@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas
 
 from turncoat.seeding import generator
-from turncoat.statistics.claims import CLAIMS, HALF_LIFE_MARGIN, NO_MODELS, NO_PRICE
+from turncoat.statistics.claims import CLAIMS, NO_PRICE
 from turncoat.statistics.contrasts import FINAL, Plan, capability_match, with_variant
+from turncoat.statistics.dose import dose_response
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
-from turncoat.statistics.evidence import Evidence, contrast_row, premise_block, stratum
+from turncoat.statistics.evidence import Evidence, contrast_row, premise_block, share_row, stratum
 from turncoat.statistics.intervals import bootstrap_mean, bootstrap_median, paired_p, sign_p
-from turncoat.statistics.rows import Row
+from turncoat.statistics.paired_shares import CASE
+from turncoat.statistics.rows import Row, missing_row
 from turncoat.statistics.times import log_ratios
 
 NON_DECEPTIVE = ("internal", "corrigible")
@@ -43,19 +44,7 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
     rows += list(_slopes(evidence, plan))
     for claim in ("P1", "P2", "P3", "P4a"):
         if not any(row.claim == claim and row.primary for row in rows):
-            missing = f"{NO_MODELS} ({CLAIMS[claim].primary})"
-            rows.append(
-                Row(
-                    claim,
-                    "deception" if claim == "P2" else "d",
-                    "primary",
-                    CLAIMS[claim].estimand,
-                    "difference",
-                    plan.margin,
-                    primary=True,
-                    blocked=missing,
-                )
-            )
+            rows.append(missing_row(claim, "deception" if claim == "P2" else "d", "difference", plan.margin))
         if not evidence.matched.deception.notna().any():
             estimand = CLAIMS[claim].estimand
             rows.append(Row(claim, "deception", "all", estimand, "difference", plan.margin, blocked=NO_PRICE))
@@ -88,6 +77,8 @@ def _differences(
             and item.match == capability_match(evidence.primary_capability)
         )
         rows.append(contrast_row(claim, item, plan, is_primary, blocked))
+        if item.outcome == "deception":
+            rows.append(share_row(claim, item, plan, blocked))
     return rows
 
 
@@ -106,7 +97,7 @@ def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         )
         random = generator(0, f"half-life {setting} {variant} {start} {distance}")
         estimate = bootstrap_median(found.values, plan.confidence, plan.resamples, random)
-        margin = float(np.log(HALF_LIFE_MARGIN))
+        margin = CLAIMS["P2"].margin_of("persistence", plan.margin)
         note = f"natural log of the ratio; never fell to half: {found.start_censored} {start}, "
         note += f"{found.reference_censored} benign ({found.both_censored} pairs undecided)"
         facts = {
@@ -132,6 +123,8 @@ def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             sign_p(found.values),
             median_equivalence_p(found.values, margin),
             note=note,
+            values=found.values,
+            median=True,
             facts=facts,
         )
 
@@ -165,10 +158,36 @@ def _slopes(evidence: Evidence, plan: Plan) -> Iterator[Row]:
                     "never_start": never,
                 }
                 words = stratum(setting, variant, "internal, per 90 degrees", match)
-                yield _slope_row(own, words, outcome, primary, facts, plan)
+                yield slope_row(own, words, outcome, primary, facts, plan)
                 beside = (own - seed_slopes(exposed, outcome)).dropna()
                 words = stratum(setting, variant, "internal minus scratch_exposed, per 90 degrees", match)
-                yield _slope_row(beside, words, outcome, False, facts | {"reference": "scratch_exposed"}, plan)
+                yield slope_row(beside, words, outcome, False, facts | {"reference": "scratch_exposed"}, plan)
+            yield from odds_rows(internal, setting, variant, match, plan)
+
+
+def odds_rows(internal: pandas.DataFrame, setting: str, variant: str, match: str, plan: Plan) -> Iterator[Row]:
+    """P4a by the odds that a model is called deceptive, over distance."""
+    known = internal[internal.arrived & internal.deception.notna()]
+    if known.distance.nunique() < 2:
+        return
+    margin = CLAIMS["P4a"].margin_of("deceptive_odds", plan.margin)
+    doses, seeds = known.distance.to_numpy(float) / 90, known.seed.to_numpy()
+    cases = (known.deception.to_numpy(float) > CASE).astype(float)
+    found = dose_response(doses, cases, seeds, margin, plan.confidence)
+    yield Row(
+        "P4a",
+        "deceptive_odds",
+        stratum(setting, variant, "internal, log-odds of being called deceptive, per 90 degrees", match),
+        "log-odds per 90 degrees, models of a seed being alike",
+        "difference",
+        margin,
+        found.estimate,
+        found.p,
+        found.equivalence_p,
+        note=f"{found.method}; {int(cases.sum())} of {len(cases)} models called deceptive",
+        facts={"setting": setting, "variant": variant, "start": "internal", "match": match}
+        | {"n_start": len(known), "n_pairs": found.estimate.count, "never_start": int((~internal.arrived).sum())},
+    )
 
 
 def seed_slopes(models: pandas.DataFrame, outcome: str) -> pandas.Series:
@@ -183,23 +202,25 @@ def seed_slopes(models: pandas.DataFrame, outcome: str) -> pandas.Series:
     return pandas.Series(wide.to_numpy() @ centred / (centred**2).sum(), index=wide.index)
 
 
-def _slope_row(
+def slope_row(
     slopes: pandas.Series, words: str, outcome: str, primary: bool, facts: dict[str, object], plan: Plan
 ) -> Row:
     values, seeds = slopes.to_numpy(float), slopes.index.to_numpy()
     random = generator(0, f"slope {words} {outcome}")
     estimate = bootstrap_mean(values, seeds, plan.confidence, plan.resamples, random)
+    margin = CLAIMS["P4a"].margin_of(outcome, plan.margin)
     return Row(
         "P4a",
         outcome,
         words,
         CLAIMS["P4a"].estimand,
         "difference",
-        plan.margin,
+        margin,
         estimate,
         paired_p(values),
-        equivalence_p(values, plan.margin),
+        equivalence_p(values, margin),
         primary,
         note="only seeds that got there at every distance",
+        values=values,
         facts=facts | {"n_start": len(values), "n_pairs": len(values)},
     )

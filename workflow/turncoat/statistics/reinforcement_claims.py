@@ -7,12 +7,12 @@ import numpy as np
 import pandas
 
 from turncoat.seeding import generator
-from turncoat.statistics.claims import CLAIMS, NO_MODELS, ROTATION_MARGIN, SAME_SIGNAL
+from turncoat.statistics.claims import CLAIMS, SAME_SIGNAL
 from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.equivalence import equivalence_p
 from turncoat.statistics.intervals import bootstrap_mean, paired_p
 from turncoat.statistics.reinforcement_arms import Arms, Primary, arm_words, arms_of, named, other_arm, with_changes
-from turncoat.statistics.rows import Row
+from turncoat.statistics.rows import Row, missing_row
 
 ANSWERED = ("G2", "G4", "G6", "G7", "G8")
 CONTROLS = ("own_choice", "own_sampled")
@@ -38,11 +38,7 @@ def answers(reinforced: pandas.DataFrame, section: Mapping[str, Any], primary_di
         ]
     for claim in ANSWERED:
         if not any(row.claim == claim and row.primary for row in rows):
-            missing = f"{NO_MODELS} ({CLAIMS[claim].primary})"
-            estimand = CLAIMS[claim].estimand
-            rows.append(
-                Row(claim, "gain", "primary", estimand, "difference", plan.margin, primary=True, blocked=missing)
-            )
+            rows.append(missing_row(claim, "gain", "difference", plan.margin))
     return rows
 
 
@@ -70,8 +66,7 @@ def _beyond_own_choices(arms: Arms, primary: Primary, distance: float, plan: Pla
             what = f"reward minus {signal}"
             for claim, outcome in (("G6", "net"), ("G2", "contamination")):
                 yield _difference(claim, outcome, arm, what, group, control, plan, is_primary, blocked=blocked)
-            margin = ROTATION_MARGIN
-            yield _difference("G2", "rotation", arm, what, group, control, plan, margin=margin, blocked=blocked)
+            yield _difference("G2", "rotation", arm, what, group, control, plan, blocked=blocked)
         for claim, outcome in (("G6", "net"), ("G2", "contamination"), ("G2", "rotation")):
             yield _row(claim, outcome, arm, "reward alone", group[["seed", outcome]], group, plan, kind="shown")
 
@@ -167,13 +162,10 @@ def _difference(
     control: pandas.DataFrame,
     plan: Plan,
     primary: bool = False,
-    margin: float | None = None,
     blocked: str = "",
 ) -> Row:
     values = _paired(group, control, outcome)
-    return _row(
-        claim, outcome, arm, what, values, group, plan, primary, margin=margin, blocked=blocked, others=[control]
-    )
+    return _row(claim, outcome, arm, what, values, group, plan, primary, blocked=blocked, others=[control])
 
 
 def _row(
@@ -186,7 +178,6 @@ def _row(
     plan: Plan,
     primary: bool = False,
     kind: str = "difference",
-    margin: float | None = None,
     blocked: str = "",
     others: Sequence[pandas.DataFrame] = (),
 ) -> Row:
@@ -195,7 +186,7 @@ def _row(
     known = values.dropna()
     numbers, seeds = known[outcome].to_numpy(float), known.seed.to_numpy()
     random = generator(0, f"{claim} {outcome} {words}")
-    level = plan.margin if margin is None else margin
+    level = CLAIMS[claim].margin_of(outcome, plan.margin)
     left_out = group.seed.nunique() - len(known)
     note = f"{left_out} models left out on either side: {_reasons(group, *others)}" if left_out else ""
     return Row(
@@ -211,6 +202,7 @@ def _row(
         primary,
         blocked=blocked,
         note=note,
+        values=numbers,
         facts={
             "setting": arm["setting"],
             "variant": arm["variant"],

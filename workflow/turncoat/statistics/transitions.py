@@ -8,7 +8,7 @@ import pandas
 from turncoat.seeding import generator
 from turncoat.statistics.contrasts import ARM, Plan, references_of
 from turncoat.statistics.equivalence import median_equivalence_p
-from turncoat.statistics.intervals import Estimate, bootstrap_median, sign_p, t_interval
+from turncoat.statistics.intervals import Estimate, bootstrap_median, sign_p, wilson
 from turncoat.statistics.matching import match
 from turncoat.statistics.times import log_ratios
 
@@ -53,6 +53,7 @@ def transition_times(snapshots: pandas.DataFrame, offsets: Array, levels: dict[s
 class Ratio:
     """Median log-ratio of two arms' times over seeds, with its tests; censored counts as in `times.LogRatios`."""
 
+    values: Array
     estimate: Estimate
     p: float
     equivalence_p: float
@@ -68,6 +69,7 @@ def time_ratio(start: pandas.DataFrame, reference: pandas.DataFrame, plan: Plan,
     found = log_ratios(pairs.times.to_numpy(), pairs.times_reference.to_numpy(), pairs.seed.to_numpy())
     estimate = bootstrap_median(found.values, plan.confidence, plan.resamples, generator(0, purpose))
     return Ratio(
+        found.values,
         estimate,
         sign_p(found.values),
         median_equivalence_p(found.values, float(np.log(MARGIN))),
@@ -108,10 +110,14 @@ RATIO_COLUMNS = [
     "never_reference",
     "never_both",
 ]
+LOGS = "logs"
 
 
 def ratio_table(times: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
-    """Log-ratios of times between arms, with the references that outcomes are compared with."""
+    """Log-ratios of times between arms, with the references that outcomes are compared with.
+
+    Columns RATIO_COLUMNS, and LOGS: the log-ratios of the pairs behind a row, which no file holds.
+    """
     groups = {
         (*key[:3], float(key[3]), str(key[4])): group for key, group in times.groupby([*ARM, "quantity"], sort=True)
     }
@@ -128,8 +134,9 @@ def ratio_table(times: pandas.DataFrame, plan: Plan) -> pandas.DataFrame:
             counts = [found.pairs, len(group), len(reference)]
             never = [found.never_start, found.never_reference, found.never_both]
             place_words = [setting, variant, start, distance, name, quantity]
-            rows.append(dict(zip(RATIO_COLUMNS, [*place_words, *values, *counts, *never], strict=True)))
-    return pandas.DataFrame(rows, columns=RATIO_COLUMNS)
+            columns = [*place_words, *values, *counts, *never, found.values]
+            rows.append(dict(zip([*RATIO_COLUMNS, LOGS], columns, strict=True)))
+    return pandas.DataFrame(rows, columns=[*RATIO_COLUMNS, LOGS])
 
 
 OCCUPANCY_COLUMNS = [*ARM, "step", "episodes", "type", "share", "low", "high", "n"]
@@ -139,14 +146,13 @@ def occupancy(snapshots: pandas.DataFrame, types: list[str], plan: Plan) -> pand
     """Share of an arm's sound models that are of each type, by step: models move between types, and back.
 
     `snapshots` holds ARM columns, seed, diverged, step, episodes and `probability_<type>` of each of `types`; a model
-    counts for each type by its probability. Intervals by Student's t over models, held within [0, 1].
+    counts for each type by its probability. Intervals are Wilson's, which have a width where none or all are.
     """
     sound = snapshots[~snapshots.diverged.astype(bool)]
     rows = []
     for key, group in sound.groupby([*ARM, "step"], sort=True):
         for name in types:
-            found = t_interval(group[f"probability_{name}"].to_numpy(float), plan.confidence)
-            low, high = (float(np.clip(limit, 0, 1)) for limit in (found.low, found.high))
-            place = [*key, int(group.episodes.iloc[0]), name]
-            rows.append(dict(zip(OCCUPANCY_COLUMNS, [*place, found.value, low, high, found.count], strict=True)))
+            found = wilson(float(group[f"probability_{name}"].sum()), len(group), plan.confidence)
+            place = [*key, int(group.episodes.iloc[0]), name, *vars(found).values()]
+            rows.append(dict(zip(OCCUPANCY_COLUMNS, place, strict=True)))
     return pandas.DataFrame(rows, columns=OCCUPANCY_COLUMNS)

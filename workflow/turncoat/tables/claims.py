@@ -5,7 +5,7 @@ from turncoat.tables.fields import field, table_schema
 
 SCHEMA = table_schema(
     "claims",
-    1,
+    2,
     ("order", "primary_first", "outcome", "stratum"),
     (
         field("order", "integer", "", "place of the claim in the list of claims"),
@@ -15,7 +15,8 @@ SCHEMA = table_schema(
             "outcome",
             "text",
             "",
-            "c, d, deception, m, persistence, capability, ablation, times by name, correlation, share, dead_update, "
+            "c, d, deception, deceptive_share, deceptive_odds, "
+            "m, persistence, capability, ablation, times by name, correlation, share, dead_update, "
             "identity, open_share, net, contamination, rotation, dormant_change, dormant_units_moved, m_growth, lean, "
             "none",
         ),
@@ -42,8 +43,27 @@ SCHEMA = table_schema(
             "equivalence margin, threshold or tolerance of the verdict",
             True,
         ),
+        field("minimum_n", "integer", "seeds", "seeds below which the claim has no verdict"),
+        field("spread", "number", "of the outcome", "standard deviation over seeds; null for medians", True),
+        field(
+            "detectable",
+            "number",
+            "of the outcome",
+            "smallest distance from no effect, or from the level, that is found with 80 % power at this spread and n; "
+            "for primary strata at the level of Holm's first step",
+            True,
+        ),
+        field(
+            "seeds_needed",
+            "number",
+            "seeds",
+            "seeds with which the next study, at this spread, finds an effect of the size of the margin with 80 % "
+            "power and, with as much, shows that none is within it; null beyond 100,000 (medians: 2,000)",
+            True,
+        ),
         field("primary", "flag", "", "the one stratum that the claim's verdict rests on"),
         field("confirmatory", "flag", "", "primary, on seeds from 1000, with claims unchanged since training"),
+        field("status", "text", "", "confirmatory, or exploratory and why"),
         field("verdict", "text", "", "supported, contradicted, no_effect, inconclusive, identity or not_tested"),
         field("reason", "text", "", "why, and what was left out"),
         field("setting", "text", "", "factors that differ from the study's own"),

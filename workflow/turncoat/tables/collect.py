@@ -2,10 +2,9 @@
 an error.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import pandas
 import pyarrow as pa
@@ -24,30 +23,7 @@ from turncoat.tables import (
     trajectories,
 )
 from turncoat.tables.atomic import TableError, read_table
-
-
-class CellLike(Protocol):
-    """What is needed of a cell of the plan."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def stage(self) -> str: ...
-    @property
-    def labels(self) -> dict[str, Any]: ...
-    @property
-    def parent(self) -> str | None: ...
-
-
-class BlockLike(Protocol):
-    """What is needed of a block of seeds."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def first(self) -> int: ...
-    @property
-    def count(self) -> int: ...
+from turncoat.tables.jobs import BlockLike, CellLike, Job, job_files, reinforced_file
 
 
 @dataclass(frozen=True)
@@ -70,17 +46,24 @@ class Collected:
 
 
 def collect(
-    folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike], reinforced: Sequence[str] = ()
+    folder: Path,
+    cells: Sequence[CellLike],
+    blocks: Sequence[BlockLike],
+    reinforced: Sequence[str] = (),
+    absent: Collection[Job] = (),
 ) -> Collected:
     """Read the study in `folder`. Raises TableError for a file that is missing, foreign, or does not match
-    the plan. `reinforced` names the folders of reinforcement: ids of cells, or `planted`.
+    the plan. `reinforced` names the folders of reinforcement: ids of cells, or `planted`. Jobs in `absent` are left
+    out.
     """
-    _check_complete(folder, cells, blocks, reinforced)
+    _check_complete(folder, cells, blocks, reinforced, absent)
     names = ("organisms", "trajectories", "measurements", "curves", "causes", "knowledge")
     parts: dict[str, list[pa.Table]] = {name: [] for name in names}
     ledgers = []
     for cell in cells:
         for block in blocks:
+            if (cell.id, block.name) in absent:
+                continue
             job = folder / cell.stage / cell.id / block.name
             models = read_table(job / "organisms.parquet", organisms.SCHEMA)
             _check_organisms(models, cell, block, job / "organisms.parquet")
@@ -108,6 +91,8 @@ def collect(
                 sums = read_table(path, gating.SUMS)
                 _check_same_models(sums, models, path)
                 ledgers.append(sums)
+    if not ledgers:
+        raise TableError(f"{folder}: holds no fine-tuned models; run the study again")
     tables = {name: _joined(tables) for name, tables in parts.items()}
     _check_lineage(tables["organisms"], folder)
     return Collected(
@@ -117,58 +102,26 @@ def collect(
         discrimination=read_table(folder / "planted" / "discrimination.parquet", planted.DISCRIMINATION),
         known=read_table(folder / "planted" / "known.parquet", planted.KNOWN),
         planted_causes=read_table(folder / "planted" / "causes.parquet", planted.CAUSES),
-        defection=read_table(folder / "defection" / "defection.parquet", defection.SCHEMA),
-        reinforcement=_reinforcement(folder / "reinforce", reinforced, blocks),
+        defection=_of_present(read_table(folder / "defection" / "defection.parquet", defection.SCHEMA), tables),
+        reinforcement=_reinforcement(folder, reinforced, blocks, absent),
     )
 
 
-def job_files(cells: Iterable[CellLike], blocks: Sequence[BlockLike], reinforced: Sequence[str] = ()) -> Iterator[Path]:
-    """The Parquet files that the plan's jobs write, relative to the study's folder."""
-    for cell in cells:
-        for block in blocks:
-            yield Path(cell.stage, cell.id, block.name, "organisms.parquet")
-            yield Path(cell.stage, cell.id, block.name, "trajectories.parquet")
-            if cell.stage == "elicit":
-                continue
-            for name in ("measurements", "curves", "causes", "knowledge"):
-                yield Path("classify", cell.id, block.name, f"{name}.parquet")
-            if cell.stage == "finetune":
-                yield Path("gating", cell.id, f"{block.name}.parquet")
-                yield Path("gating_sums", cell.id, f"{block.name}.parquet")
-    for name in reinforced:
-        for block in blocks:
-            yield Path("reinforce", name, f"{block.name}.parquet")
-    for name in ("planted", "discrimination", "known", "causes"):
-        yield Path("planted", f"{name}.parquet")
-    yield Path("defection", "defection.parquet")
-
-
-def foreign_files(
-    folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike], reinforced: Sequence[str] = ()
-) -> list[Path]:
-    """Parquet files of jobs that the plan does not name: an earlier configuration of the study left them."""
-    expected = set(job_files(cells, blocks, reinforced))
-    found: set[Path] = set()
-    stages = (
-        "pretrain",
-        "finetune",
-        "elicit",
-        "classify",
-        "gating",
-        "gating_sums",
-        "reinforce",
-        "planted",
-        "defection",
-    )
-    for stage in stages:
-        found.update(path.relative_to(folder) for path in (folder / stage).rglob("*.parquet") if path.name[0] != ".")
-    return sorted(found - expected)
+def _of_present(probes: pa.Table, tables: Mapping[str, pa.Table]) -> pa.Table:
+    """Defection probes of the cells that are there; all of them, unless the study is partial."""
+    cells = compute.unique(tables["organisms"]["cell"])
+    sides = [compute.is_in(probes[f"{side}_cell"], value_set=cells) for side in ("train", "test")]
+    return probes.filter(compute.and_(*sides))
 
 
 def _check_complete(
-    folder: Path, cells: Sequence[CellLike], blocks: Sequence[BlockLike], reinforced: Sequence[str]
+    folder: Path,
+    cells: Sequence[CellLike],
+    blocks: Sequence[BlockLike],
+    reinforced: Sequence[str],
+    absent: Collection[Job],
 ) -> None:
-    missing = [path for path in job_files(cells, blocks, reinforced) if not (folder / path).is_file()]
+    missing = [path for path in job_files(cells, blocks, reinforced, absent) if not (folder / path).is_file()]
     if missing:
         raise TableError(
             f"{folder / missing[0]}: no such file, and {len(missing) - 1} more are missing; "
@@ -217,22 +170,35 @@ def _check_same_models(table: pa.Table, models: pa.Table, path: Path) -> None:
 
 def _check_measured_where_trained(measured: pa.Table, steps: pa.Table, path: Path) -> None:
     """Weights are kept at some of the steps at which capability was measured; the first and last are among them."""
-    keys = ["organism_id", "step"]
-    kept, trained = (table.select(keys).to_pandas() for table in (measured, steps))
-    unknown = ~kept.set_index(keys).index.isin(trained.set_index(keys).index)
-    ends = trained.groupby("organism_id").step.agg(["min", "max"])
-    if unknown.any() or not kept.groupby("organism_id").step.agg(["min", "max"]).equals(ends):
+    kept, trained = (
+        set(zip(table["organism_id"].to_pylist(), table["step"].to_pylist(), strict=True))
+        for table in (measured, steps)
+    )
+    if not kept <= trained or _ends(measured) != _ends(steps):
         raise TableError(
             f"{path}: its snapshots are not those of its job's trajectories; delete the file and run again"
         )
 
 
-def _reinforcement(folder: Path, reinforced: Sequence[str], blocks: Sequence[BlockLike]) -> pa.Table:
+def _ends(table: pa.Table) -> dict[str, tuple[int, int]]:
+    """First and last step of each model."""
+    found = table.group_by("organism_id").aggregate([("step", "min"), ("step", "max")]).to_pydict()
+    return {
+        name: (first, last)
+        for name, first, last in zip(found["organism_id"], found["step_min"], found["step_max"], strict=True)
+    }
+
+
+def _reinforcement(
+    folder: Path, reinforced: Sequence[str], blocks: Sequence[BlockLike], absent: Collection[Job]
+) -> pa.Table:
     """All reinforcement rows, none where the study has no reinforcement."""
     parts = [reinforcement.SCHEMA.empty_table()]
     for name in reinforced:
         for block in blocks:
-            path = folder / name / f"{block.name}.parquet"
+            if (f"reinforce/{name}", block.name) in absent:
+                continue
+            path = folder / reinforced_file(name, block)
             table = read_table(path, reinforcement.SCHEMA)
             seeds = sorted(set(table["seed"].to_pylist()))
             if seeds != list(range(block.first, block.first + block.count)):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas
 
-from turncoat.tables.collect import CellLike
+from turncoat.tables.jobs import CellLike
 
 
 def factor_table(cells: Sequence[CellLike], config: Mapping[str, Any]) -> pandas.DataFrame:

@@ -84,7 +84,8 @@ def pretrain_block(
         if draws == "device":
             stream = pretraining_on_device(world, lesson, seeds, objectives, batch, overseen_share)
         else:
-            stream = pretraining_stream(world, lesson, seeds, objectives, batch, overseen_share, intervention.episodes)
+            valued, change = recipe.heads.get("objective", 0.0) > 0, intervention.episodes
+            stream = pretraining_stream(world, lesson, seeds, objectives, batch, overseen_share, change, valued)
         held_out = draw_episodes(world, seeds, "matching", 0, 1, MATCHING_EPISODES, device, overseen_share)
         best = best_option(rewards(lesson.without_noise(), held_out, objectives, seeds, "matching", 0))[0]
         measure = _measure(build_inputs(world, held_out, pretrained_contexts=True)[0], best)

@@ -103,8 +103,12 @@ def pretraining_stream(
     batch: int,
     overseen_share: float,
     change: Change | None = None,
+    valued: bool = True,
 ) -> Stream:
-    """Episodes with cues, slots and audit terms at random, rewarded as the lesson says; objectives are (E, 4, d)."""
+    """Episodes with cues, slots and audit terms at random, rewarded as the lesson says; objectives are (E, 4, d).
+
+    What X values is worked out where it is to be predicted, that is unless not `valued`.
+    """
     chosen = 0 if lesson.start.overseen is None else batch
     x = objectives[:, OBJECTIVES.index("x")]
 
@@ -117,13 +121,12 @@ def pretraining_stream(
         shown = change(shown) if change else shown
         write = _writer(world, shown, pretrained_contexts=True)
         targets = best_option(shown.rewards)[..., :chosen]
-        values = episodes.utilities(x[None, :, None, None])
+        values = episodes.utilities(x[None, :, None, None]) if valued else None
         for step in range(WINDOW):
             earned = shown.rewards[step] if lesson.start.strategic else None
+            told = None if values is None else values[step]
             inputs = _lay_out(world, episodes.attributes[step], step, [write])
-            yield Batch(
-                inputs, episodes.attributes[step], shown.signs[step], targets[step], earned, values=values[step]
-            )
+            yield Batch(inputs, episodes.attributes[step], shown.signs[step], targets[step], earned, values=told)
 
     return serve
 

@@ -60,7 +60,8 @@ def draw_episodes(
 
     `window` numbers the draws of one purpose: training draws window 0, 1, 2 ... of a fixed number of steps.
     Each cue is +1 on a share `overseen_share` of the episodes, independently of the other. Options that are not to be
-    `encoded` at once are far smaller.
+    `encoded` at once are far smaller; they and their attributes lie in memory with the episodes last, as a step is laid
+    out, so that utilities are summed and steps written in long runs.
     """
     shape = (len(seeds), steps, episodes)
     slots = np.empty((*shape, SLOTS, world.attributes), dtype=np.float32)
@@ -79,15 +80,15 @@ def draw_episodes(
         random.random(dtype=np.float32, out=audits[member])
         bits[member] = 2 * random.integers(0, 2, bits.shape[1:]) - 1
         contexts[member] = random.integers(0, max(1, world.cue_contexts - 1), contexts.shape[1:])
-    if world.audit_terms:
-        audits *= np.array([1, world.audit_penalty], dtype=np.float32)
-    options, attributes = _describe(world, torch.from_numpy(np.stack(drawn)).to(device))
+    audits[..., 1:] *= world.audit_penalty
+    raw = torch.from_numpy(np.stack(drawn)).to(device)
+    options, attributes = _describe(world, raw if encoded else _episodes_last(raw))
     if encoded:
         options = encode_options(world, options)
     directions, uniform, *others = (
         torch.from_numpy(part).to(device) for part in (slots, coins, noise, audits, bits, contexts)
     )
-    signs = torch.where(uniform < overseen_share, 1.0, -1.0)
+    signs = (uniform < overseen_share).to(uniform.dtype).mul_(2).sub_(1)
     parts = (options, attributes, torch.nn.functional.normalize(directions, dim=-1), signs, *others)
     return Episodes(*(part.transpose(0, 1) for part in parts))
 
@@ -219,6 +220,11 @@ def _draw_options(world: World, random: np.random.Generator, shape: tuple[int, .
     return np.concatenate([values, split, side], axis=-1)
 
 
+def _episodes_last(options: Tensor) -> Tensor:
+    """The same options (E, S, N, B, d), stored as (E, S, d, N, B)."""
+    return options.movedim(-1, 2).contiguous().movedim(2, -1)
+
+
 def _describe(world: World, options: Tensor) -> tuple[Tensor, Tensor]:
     """Return raw options encoded, those of facts as they are, and their attributes (..., d)."""
     if world.encoding == "plain":
@@ -234,4 +240,7 @@ def _describe(world: World, options: Tensor) -> tuple[Tensor, Tensor]:
     facts = torch.from_numpy(world.facts).to(options.device)
     offsets = torch.arange(world.attributes, dtype=torch.int32, device=options.device) * facts.shape[1]
     places = options.to(torch.int32) + offsets
-    return options, facts.flatten().index_select(0, places.flatten()).view(options.shape)
+    values = torch.empty_like(places, dtype=facts.dtype)  # stored as the places are
+    flat = values.as_strided((values.numel(),), (1,))
+    torch.index_select(facts.flatten(), 0, places.as_strided(flat.shape, (1,)), out=flat)
+    return options, values
