@@ -34,7 +34,9 @@ resource_scopes:
 
 
 envvars:
-    "TURNCOAT_DEVICE",  # said in common.smk, and passed on to wherever a job runs
+    "TURNCOAT_DEVICE",  # all are said in common.smk, and passed on to wherever a job runs
+    "TURNCOAT_RUN",
+    "TURNCOAT_ACCEPTED",
 
 
 include: "workflow/rules/pretrain.smk"
@@ -55,6 +57,7 @@ rule all:
 
 
 onstart:
+    print(checked(hold_lock, os.environ["TURNCOAT_RUN"]), file=sys.stderr)
     print(plan_text(CONFIG, PLAN), file=sys.stderr)
     refuse_unrecorded()
     cores = workflow.resource_settings.cores  # none on a cluster

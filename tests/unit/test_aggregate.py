@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas
+import pyarrow.parquet as parquet
 import pytest
 from aggregated import Truth, one_arm, study, write_study
 
@@ -16,6 +17,7 @@ from turncoat.configuration.plan import expand
 from turncoat.reporting.page import write_report
 from turncoat.stages.aggregate import aggregate
 from turncoat.tables.atomic import TableError, read_provenance
+from turncoat.tables.seal import UNSEALED, own_name, seal
 
 RULES = Path(__file__).resolve().parents[2] / "workflow" / "rules"
 
@@ -89,13 +91,24 @@ WRONG = {
     "missing knowledge": ("classify/{first}/knowledge.parquet", None, "no such file"),
     "missing cases": ("planted/discrimination.parquet", None, "no such file"),
     "missing probes": ("defection/defection.parquet", None, "no such file"),
-    "garbage": ("finetune/{first}/organisms.parquet", "", "not a readable Parquet file"),
+    "garbage": ("finetune/{first}/organisms.parquet", "", "cannot be used"),
     "models of another cell": ("finetune/{first}/organisms.parquet", "finetune/{last}/organisms.parquet", "of cell"),
     "another table": ("planted/known.parquet", "planted/causes.parquet", "holds table planted causes v1, .* known v1"),
 } | {
     f"{name} of another cell": (f"classify/{{first}}/{name}.parquet", f"classify/{{last}}/{name}.parquet", "not those")
     for name in JUDGED
 }
+
+
+def forge(source: Path, target: Path) -> None:
+    """Write one job's table in another's place as if it had been made for it."""
+    table = parquet.read_table(source, partitioning=None)
+    metadata = {key: value for key, value in table.schema.metadata.items() if key != b"checksum"}
+    table = table.replace_schema_metadata(metadata | {b"file": own_name(target).encode()})
+    with parquet.ParquetWriter(target, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"checksum": UNSEALED})
+    seal(target)
 
 
 @pytest.mark.parametrize("kind", WRONG)
@@ -107,8 +120,14 @@ def test_wrong_files_stop_the_stage(tmp_path: Path, kind: str) -> None:
     target = tmp_path / path.format(first=jobs[0])
     if other is None:
         target.unlink()
+    elif other == "":
+        target.write_bytes(b"PAR1")
     else:
-        target.write_bytes((tmp_path / other.format(last=jobs[-1])).read_bytes() if other else b"PAR1")
+        source = tmp_path / other.format(last=jobs[-1])
+        target.write_bytes(source.read_bytes())
+        with pytest.raises(TableError, match=f"was written as {source.relative_to(tmp_path)}"):
+            aggregate(config, tmp_path, "0" * 12)
+        forge(source, target)
     with pytest.raises(TableError, match=message):
         aggregate(config, tmp_path, "0" * 12)
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.gating.ledger import coasting_update
 from turncoat.tables.atomic import TableError
+from turncoat.tables.seal import seal
 from turncoat.tables.weights import load_optimizer, load_organisms
 
 CPU = torch.device("cpu")
@@ -216,6 +217,7 @@ def test_weights_of_another_shape_are_refused(trained: Path, tmp_path: Path) -> 
         metadata = file.metadata()
     tensors["hidden1.weight"] = tensors["hidden1.weight"].transpose(2, 3).contiguous()
     save_file(tensors, tmp_path / "turned.safetensors", metadata=metadata)
+    seal(tmp_path / "turned.safetensors")
     with pytest.raises(TableError, match=r"hidden1.weight has shape \(3, 3, 8, 36\), expected \(3, 3, 36, 8\)"):
         load_organisms(tmp_path / "turned.safetensors", CPU)
 

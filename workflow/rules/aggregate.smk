@@ -117,7 +117,7 @@ rule aggregate:
     params:
         config=CONFIGURATION,
         folder=lambda wildcards, output: Path(output.claims).parents[1],
-        code=stage_fingerprint("aggregate"),
+        code=stage_code("aggregate"),
     shell:
         "python -m turncoat.stages.aggregate --config {params.config:q} --results {params.folder}"
         " --threads {threads} --code {params.code} > {log} 2>&1"
@@ -160,7 +160,7 @@ rule report:
         config=CONFIGURATION,
         folder=lambda wildcards, output: Path(output.page).parent,
         template=TEMPLATES,
-        code=stage_fingerprint("report"),
+        code=stage_code("report"),
     shell:
         "python -m turncoat.stages.report --config {params.config:q} --results {params.folder}"
         " --threads {threads} --code {params.code} > {log} 2>&1"

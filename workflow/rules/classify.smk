@@ -29,7 +29,7 @@ rule classify:
         gpu=int(HAS_GPU),
     params:
         settings=EVALUATION,
-        code=stage_fingerprint("classify"),
+        code=stage_code("classify"),
     shell:
         "python -m turncoat.stages.classify --weights {input.weights} --label {wildcards.cell}"
         " --settings {params.settings:q} --output {output.measurements}"
@@ -57,7 +57,7 @@ rule classify_planted:
         gpu=int(HAS_GPU),
     params:
         settings=PLANTED,
-        code=stage_fingerprint("classify_planted"),
+        code=stage_code("classify_planted"),
     shell:
         "python -m turncoat.stages.classify_planted --settings {params.settings:q}"
         " --output {output.cases} --discrimination {output.discrimination} --known {output.known} --causes {output.causes}"

@@ -10,21 +10,23 @@ from turncoat.configuration.device import has_gpu
 from turncoat.configuration.disk import require_room
 from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.loading import load_config, read_yaml
-from turncoat.configuration.manifest import save_study
+from turncoat.configuration.manifest import accepted_codes, save_study
 from turncoat.configuration.plan import expand as plan_of
 from turncoat.configuration.plan import own_cells
 from turncoat.configuration.studies import open_study
+from turncoat.acceptance import accepted_in, accepted_text
 from turncoat.fingerprint import files_fingerprint, stage_fingerprint
+from turncoat.run_lock import RunLockError, hold_lock, new_run
 
 REPOSITORY = Path(workflow.basedir)
 OVERLAYS = list(workflow.config_settings.configfiles)
 
 
 def checked(function, *arguments):
-    """Call a function; a problem of the configuration ends the run with its message and no traceback."""
+    """Call a function; a problem of the configuration, or another run, ends this one with a message and no traceback."""
     try:
         return function(*arguments)
-    except ConfigurationError as error:
+    except (ConfigurationError, RunLockError) as error:
         sys.exit(str(error))
 
 
@@ -46,6 +48,13 @@ ENVIRONMENT = "../../envs/turncoat-cuda.yaml" if HAS_GPU else "../../envs/turnco
 # MB of the host: CUDA itself takes some thousands, PyTorch on a CPU some hundreds.
 MEMORY = 8000 if HAS_GPU else 1500
 PLAN = checked(plan_of, CONFIG)
+if workflow.is_main_process:  # a job's process is told by the one that submitted it
+    accepted = checked(accepted_codes, CONFIG.study)
+    os.environ.update(
+        TURNCOAT_RUN=new_run(Path("results", CONFIG.study)),
+        TURNCOAT_ACCEPTED=accepted_text(accepted),
+    )
+ACCEPTED = accepted_in(os.environ.get("TURNCOAT_ACCEPTED", ""))
 
 
 wildcard_constraints:
@@ -104,6 +113,12 @@ def checkpoints(wildcards, output):
     return study / "checkpoints" / folder.relative_to(study)
 
 
+def stage_code(stage, plugins=()):
+    """Fingerprint of a stage's code; of the earlier code where this one was shown to make its results bit for bit."""
+    found = stage_fingerprint(stage, plugins=plugins)
+    return ACCEPTED.get(found, found)
+
+
 def training_code(stage):
     """A function from the job's wildcards to the fingerprint of the code that trains its cell, its dodge included."""
     known = {}
@@ -111,7 +126,7 @@ def training_code(stage):
     def of_job(wildcards):
         dodge = PLAN.cell(wildcards.cell).settings.get("dodge")
         if dodge not in known:
-            known[dodge] = stage_fingerprint(stage, plugins=[f"dodges/{dodge}"] if dodge else [])
+            known[dodge] = stage_code(stage, plugins=[f"dodges/{dodge}"] if dodge else [])
         return known[dodge]
 
     return of_job

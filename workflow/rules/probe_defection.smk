@@ -24,7 +24,7 @@ rule probe_defection:
         folder=lambda wildcards, output: Path(output.probes).parents[1],
         cells=lambda wildcards, input: list(dict.fromkeys(Path(file).parts[-3] for file in input.weights)),
         blocks=lambda wildcards, input: list(dict.fromkeys(Path(file).parts[-2] for file in input.weights)),
-        code=stage_fingerprint("probe_defection"),
+        code=stage_code("probe_defection"),
     shell:
         "python -m turncoat.stages.probe_defection --folder {params.folder} --cells {params.cells}"
         " --blocks {params.blocks} --output {output.probes}"

@@ -27,7 +27,7 @@ rule probe_gating:
     params:
         parent=parent_option,
         settings=ledger_settings,
-        code=stage_fingerprint("probe_gating"),
+        code=stage_code("probe_gating"),
     shell:
         "python -m turncoat.stages.probe_gating --weights {input.weights} --optimizer {input.optimizer}"
         " --label {wildcards.cell} --settings {params.settings:q} --output {output.units}"

@@ -24,7 +24,7 @@ rule reinforce_planted:
         settings=REINFORCEMENT,
         first=first_seed,
         seeds=seed_count,
-        code=stage_fingerprint("reinforce"),
+        code=stage_code("reinforce"),
     shell:
         "python -m turncoat.stages.reinforce --settings {params.settings:q}"
         " --first-seed {params.first} --seed-count {params.seeds} --output {output.rows}"
@@ -49,7 +49,7 @@ rule reinforce:
         gpu=int(HAS_GPU),
     params:
         settings=REINFORCEMENT,
-        code=stage_fingerprint("reinforce"),
+        code=stage_code("reinforce"),
     shell:
         "python -m turncoat.stages.reinforce --settings {params.settings:q} --weights {input.weights}"
         " --label {wildcards.cell} --output {output.rows}"

@@ -21,6 +21,11 @@ def stage_fingerprint(stage: str, root: Path = ROOT, plugins: Sequence[str] = ()
     `plugins` are modules that it imports by name at run time, such as `dodges/inoculation`: they count with all that
     they import. Raises FileNotFoundError where there is no such stage or plugin, SyntaxError where code does not parse.
     """
+    return files_fingerprint(stage_modules(stage, root, plugins), root)[:12]
+
+
+def stage_modules(stage: str, root: Path = ROOT, plugins: Sequence[str] = ()) -> set[Path]:
+    """Return the files behind `stage_fingerprint`, which says what the arguments are and what is raised."""
     start = root / "stages" / f"{stage}.py"
     if not start.is_file():
         raise FileNotFoundError(f"no stage {stage!r}: {start} does not exist")
@@ -30,17 +35,28 @@ def stage_fingerprint(stage: str, root: Path = ROOT, plugins: Sequence[str] = ()
         if not module.is_file():
             raise FileNotFoundError(f"no plugin {plugin!r}: {module} does not exist")
         files |= imported_files(module, root)
-    return files_fingerprint(files | _data_files(files), root)[:12]
+    return files | _data_files(files)
 
 
 def files_fingerprint(files: Iterable[Path], root: Path = ROOT) -> str:
     """Return the sha256 of `files` under `root`: what Python files mean, and data files byte for byte."""
     hashed = hashlib.sha256()
     for file in sorted(files):
-        source = file.read_bytes()
-        content = _meaning(source) if file.suffix == ".py" else hashlib.sha256(source).hexdigest()
-        hashed.update(f"{file.relative_to(root).as_posix()}\n{content}\n".encode())
+        hashed.update(f"{file.relative_to(root).as_posix()}\n{_content(file)}\n".encode())
     return hashed.hexdigest()
+
+
+def module_hashes(files: Iterable[Path], root: Path = ROOT) -> dict[str, str]:
+    """Return 12 hex digits of the sha256 of what each of `files` under `root` means, by its path."""
+    return {
+        file.relative_to(root).as_posix(): hashlib.sha256(_content(file).encode()).hexdigest()[:12]
+        for file in sorted(files)
+    }
+
+
+def _content(file: Path) -> str:
+    source = file.read_bytes()
+    return _meaning(source) if file.suffix == ".py" else hashlib.sha256(source).hexdigest()
 
 
 def imported_files(start: Path, root: Path = ROOT) -> set[Path]:
@@ -52,7 +68,7 @@ def imported_files(start: Path, root: Path = ROOT) -> set[Path]:
         if file in found:
             continue
         found.add(file)
-        for name in _imported_names(_tree(file.read_bytes()), _package_of(file, root)):
+        for name in _imported_names(file.read_bytes(), _package_of(file, root)):
             waiting.extend(_files_of(name, root))
     return found
 
@@ -62,19 +78,22 @@ def _tree(source: bytes) -> ast.Module:
     return ast.parse(source)
 
 
-def _package_of(file: Path, root: Path) -> list[str]:
-    return [root.name, *file.relative_to(root).parts[:-1]]
+def _package_of(file: Path, root: Path) -> tuple[str, ...]:
+    return (root.name, *file.relative_to(root).parts[:-1])
 
 
-def _imported_names(tree: ast.Module, package: list[str]) -> Iterator[list[str]]:
-    """Yield the dotted names that a module of `package` imports, those in functions too."""
-    for node in ast.walk(tree):
+@cache
+def _imported_names(source: bytes, package: tuple[str, ...]) -> list[list[str]]:
+    """Return the dotted names that a module of `package` imports, those in functions too."""
+    names: list[list[str]] = []
+    for node in ast.walk(_tree(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".") for alias in node.names)
+            names += (alias.name.split(".") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            base = base + (node.module.split(".") if node.module else [])
-            yield from ([*base, alias.name] for alias in node.names)
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            base += node.module.split(".") if node.module else []
+            names += ([*base, alias.name] for alias in node.names)
+    return names
 
 
 def _files_of(name: list[str], root: Path) -> Iterator[Path]:

@@ -1,26 +1,38 @@
 """What a study was run with, saved beside its results before the first job."""
 
-import json
 import os
 import platform
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from turncoat.configuration.cells import canonical_json, digest
+from turncoat.configuration.code_record import save_code
 from turncoat.configuration.device import has_gpu
 from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan
 from turncoat.configuration.studies import overlay_names
+from turncoat.configuration.study_file import NAME, read_manifest, replace_text, write_manifest
 from turncoat.fingerprint import ROOT, files_fingerprint, imported_files, stage_fingerprint
 
-STAGES = ("pretrain", "finetune", "classify", "classify_planted", "probe_gating", "reinforce", "aggregate", "report")
+STAGES = (
+    "pretrain",
+    "finetune",
+    "classify",
+    "classify_planted",
+    "probe_gating",
+    "probe_defection",
+    "reinforce",
+    "aggregate",
+    "report",
+)
 PACKAGES = (
     "snakemake",
     "torch",
@@ -57,17 +69,32 @@ def _save(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = describe(config, plan, repository, overlays, cores)
-    previous = folder / "manifest.json"
+    previous = folder / NAME
     manifest["first"] = {key: manifest[key] for key in FIRST}
     manifest["edited"] = False
     if previous.is_file():
-        before = json.loads(previous.read_text(encoding="utf-8"))
+        before = read_manifest(previous)
         manifest["first"] = before["first"]
+        manifest["accepted"] = before.get("accepted", [])
         changed = any(manifest[key] != manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
         manifest["edited"] = changed or before.get("edited", True)
         manifest["looks"] = sorted({*before.get("looks", []), *manifest["looks"]})
-    _replace(folder / "config.yaml", merged_yaml(config))
-    _replace(previous, json.dumps(manifest, indent=2) + "\n")
+    replace_text(folder / "config.yaml", merged_yaml(config))
+    dodges = {cell.settings["dodge"] for cell in plan.cells if "dodge" in cell.settings}
+    tried = product(("pretrain", "finetune"), sorted(dodges))
+    plain = [(stage, ()) for stage in STAGES]
+    save_code(folder, [*plain, *((stage, (f"dodges/{dodge}",)) for stage, dodge in tried)])
+    write_manifest(previous, manifest)
+
+
+def accepted_codes(study: str) -> dict[str, str]:
+    """Return, for each accepted fingerprint, that of the code whose results it was shown to make bit for bit.
+
+    Raises ConfigurationError where the study's manifest is damaged.
+    """
+    path = Path("results") / study / NAME
+    accepted = read_manifest(path).get("accepted", []) if path.is_file() else []
+    return {entry["to"]: entry["from"] for entry in accepted}
 
 
 def describe(
@@ -137,9 +164,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

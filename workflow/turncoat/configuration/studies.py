@@ -1,6 +1,5 @@
 """Which study a run belongs to: one name, one overlay, one results folder."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.loading import load_config, read_yaml
 from turncoat.configuration.models import Config
+from turncoat.configuration.study_file import read_manifest
 
 DEFAULT_FILE = "config.yaml"
 
@@ -78,8 +78,10 @@ def _owner_problems(study: str, repository: Path, overlays: Sequence[Path]) -> l
     if not manifest.is_file():
         return []
     try:
-        owners = json.loads(manifest.read_text(encoding="utf-8"))["overlays"]
-    except (ValueError, KeyError, TypeError):
+        owners = read_manifest(manifest)["overlays"]
+    except ConfigurationError as error:
+        return [f"study = {study!r}: {problem}" for problem in error.problems]
+    except KeyError:
         return [f"study = {study!r}: {manifest} is no manifest of turncoat; {remedy}"]
     names = overlay_names(repository, overlays)
     if owners == names or not all((repository / owner).is_file() for owner in owners):

@@ -9,6 +9,7 @@ import pandas
 import pyarrow as pa
 import yaml
 
+from turncoat.configuration.study_file import read_manifest
 from turncoat.reporting import (
     arm_figures,
     claim_figures,
@@ -71,6 +72,7 @@ _SCHEMAS: dict[str, pa.Schema] = {
     "coverage": trust.COVERAGE,
     "discrimination": planted.DISCRIMINATION,
 }
+READ = tuple(_SCHEMAS)  # the tables that the report is made from
 
 
 def write_report(config: Mapping[str, Any], folder: Path) -> Path:
@@ -186,7 +188,7 @@ def _json(values: Any) -> bytes:
 def _manifest(folder: Path) -> dict[str, Any]:
     """What the manifest says; empty where Snakemake did not start the study."""
     path = folder / "manifest.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return dict(read_manifest(path)) if path.is_file() else {}
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

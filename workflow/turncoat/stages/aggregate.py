@@ -9,7 +9,6 @@ tables/claims.csv. With --partial jobs whose files are missing are left out, and
         --partial
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -24,8 +23,12 @@ import yaml
 
 from turncoat.classification.types import assign, read_types
 from turncoat.configuration.cells import canonical_json, digest
+from turncoat.configuration.errors import ConfigurationError
+from turncoat.configuration.job_settings import settings_of
 from turncoat.configuration.loading import load_config
+from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan, expand
+from turncoat.configuration.study_file import read_manifest
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.stages.common import begin, read_settings, stage_parser
 from turncoat.statistics import validation as trusted
@@ -59,7 +62,8 @@ from turncoat.tables import (
 from turncoat.tables.atomic import Column, TableError, write_file, write_table
 from turncoat.tables.collect import Collected, collect
 from turncoat.tables.factors import factor_table
-from turncoat.tables.jobs import absent_jobs, foreign_files
+from turncoat.tables.jobs import absent_jobs, foreign_files, job_files
+from turncoat.tables.origins import check_settings
 
 log = logging.getLogger("turncoat")
 FROZEN = {"config_sha256": "configuration", "claims_sha256": "claims or the code that judges them"}
@@ -98,7 +102,15 @@ def main() -> None:
     parser.add_argument("--partial", action="store_true", help="leave out jobs whose files are missing")
     options = begin("aggregate", parser)
     config = yaml.safe_load(read_settings(options.config))  # JSON is YAML
+    check_origins(load_config(config), options.results)
     aggregate(config, options.results, stage_fingerprint("aggregate"), options.partial)
+
+
+def check_origins(config: Config, folder: Path) -> None:
+    """Raise TableError where a job's table was made with settings that are not this study's."""
+    plan = expand(config)
+    made_with = {path: settings_of(path, config, plan) for path in job_files(plan.cells, plan.blocks, plan.reinforced)}
+    check_settings(folder, {path: settings for path, settings in made_with.items() if settings is not None})
 
 
 def aggregate(config: Mapping[str, Any], folder: Path, code: str, partial_study: bool = False) -> None:
@@ -264,7 +276,10 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     path = folder / "manifest.json"
     if not path.is_file():
         return None
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        manifest = read_manifest(path)
+    except ConfigurationError as error:
+        raise TableError(str(error)) from error
     lacking = [key for key in (*FROZEN, "first", "edited") if key not in manifest]
     lacking += [f"first.{key}" for key in FROZEN if key not in manifest.get("first", FROZEN)]
     if lacking:

@@ -10,9 +10,12 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
+from types import TracebackType
 
+from turncoat.acceptance import stands_for
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.gpus import VISIBLE, take_gpu
+from turncoat.run_lock import RunLockError, check_run
 from turncoat.stages import AS_PROGRAM
 from turncoat.stages.failures import explain_at_exit
 
@@ -32,20 +35,32 @@ def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] 
     options = parser.parse_args(arguments)
     explain_at_exit()
     if AS_PROGRAM:
+        sys.excepthook = _end
         _settle_modules()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr, force=True
     )
     running = stage_fingerprint(stage, plugins=plugins(options))
-    if options.code is not None and options.code != running:
+    if options.code is not None and not stands_for(running, options.code):
         sys.exit(
             f"stage {stage}: the code changed after the study was planned (planned {options.code}, now {running}). "
             "Run snakemake again: it will plan with the new code."
         )
     if options.threads < 1:
         sys.exit(f"--threads is {options.threads}; allowed: 1 or more")
+    check_run()
     log.info("stage %s, code %s, threads %d", stage, running, options.threads)
     return options
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What a process says last: of a file that cannot be used, or a run that is over, the message alone."""
+    from turncoat.tables.atomic import TableError
+
+    if issubclass(kind, TableError | RunLockError):
+        print(error, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _settle_modules() -> None:

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from turncoat.reporting.page import write_report
+from turncoat.configuration.cells import canonical_json, digest
+from turncoat.reporting.page import READ, write_report
 from turncoat.stages.common import begin, read_settings, stage_parser
+from turncoat.tables.origins import check_configuration
 
 log = logging.getLogger("turncoat")
 
@@ -23,7 +25,9 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="the merged configuration as JSON")
     parser.add_argument("--results", required=True, type=Path, help="the study's folder")
     options = begin("report", parser)
-    report(json.loads(read_settings(options.config)), options.results)
+    config = json.loads(read_settings(options.config))
+    check_configuration(options.results, digest(canonical_json(config)), READ)
+    report(config, options.results)
 
 
 def report(config: Mapping[str, Any], folder: Path) -> None:

@@ -1,7 +1,12 @@
-"""Files that are either complete or absent: written under a temporary name beside it, then renamed."""
+"""Files that are either complete or absent: written under a temporary name beside it, then renamed.
 
+Tables carry a schema version, a checksum and their own name, which reading verifies.
+"""
+
+import contextlib
 import json
 import os
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,6 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
+from turncoat.run_lock import check_run
+from turncoat.tables.seal import UNSEALED, SealError, check_name, check_seal, own_name, seal
+
 Column: TypeAlias = Any  # a sequence, a NumPy array (two-dimensional for lists) or an Arrow array; pyarrow has no types
 
 
@@ -19,16 +27,32 @@ class TableError(RuntimeError):
 
 
 def write_file(path: Path, writer: Callable[[Path], None]) -> None:
-    """Let `writer` write to a temporary path beside `path`, then rename it to `path` in one step."""
+    """Let `writer` write to a temporary path beside `path`, then rename it to `path` in one step.
+
+    The content is on the disk before the name is, and the name before this returns. Raises RunLockError, and leaves
+    `path` as it was, where the run that started this job is over.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
         writer(temporary)
         temporary.chmod(0o666 & ~_umask())  # some writers keep their files to themselves; a cluster's are shared
+        _to_disk(temporary)
+        check_run()
         temporary.replace(path)
+        with contextlib.suppress(OSError):  # not every file system syncs folders
+            _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:
@@ -62,7 +86,7 @@ def write_table(
 
     A column is a sequence or an array with one entry (or, for lists, one row) per table row. NaN is
     written as null, which pandas, polars and DuckDB all read as missing. The file's metadata holds the
-    table's name, schema version, units and the provenance.
+    table's name, schema version, units and the provenance, the file's own name and its checksum.
 
     Raises TableError when a column is missing, unknown, of the wrong length or type, or null where
     the schema does not allow it.
@@ -71,8 +95,15 @@ def write_table(
     metadata = dict(table.schema.metadata or {})
     metadata[b"units"] = json.dumps({item.name: unit_of(item) for item in schema}, sort_keys=True).encode()
     metadata[b"provenance"] = json.dumps(dict(provenance), sort_keys=True).encode()
-    table = table.replace_schema_metadata(metadata)
-    write_file(path, lambda temporary: parquet.write_table(table, temporary, compression="zstd"))
+    metadata[b"file"] = own_name(Path(path)).encode()
+    write_file(path, lambda temporary: _write_sealed(temporary, table.replace_schema_metadata(metadata)))
+
+
+def _write_sealed(path: Path, table: pa.Table) -> None:
+    with parquet.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"checksum": UNSEALED})  # in the footer alone, not in Arrow's copy of the schema
+    seal(path)
 
 
 def build_table(columns: Mapping[str, Column], schema: pa.Schema, name: str) -> pa.Table:
@@ -93,17 +124,13 @@ def build_table(columns: Mapping[str, Column], schema: pa.Schema, name: str) -> 
 
 
 def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet table after checking that it has this schema's version and columns.
+    """Read a Parquet table after checking that it is whole, lies where it was written, and has this schema's version
+    and columns.
 
     `columns` picks some of them. Raises TableError that names the file, what is wrong and the remedy.
     """
     path = Path(path)
-    if not path.is_file():
-        raise TableError(f"{path}: no such file; run the study again so that Snakemake makes it")
-    try:
-        found = parquet.read_schema(path)
-    except pa.ArrowInvalid as error:
-        raise TableError(f"{path}: not a readable Parquet file ({error}); delete it and run the study again") from error
+    found = sound_schema(path)
     expected = _version(schema)
     if _version(found) != expected:
         raise TableError(
@@ -117,9 +144,22 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     return parquet.read_table(path, columns=wanted, partitioning=None)
 
 
+def sound_schema(path: Path) -> pa.Schema:
+    """The schema of a Parquet table that is whole and lies where it was written; raises TableError otherwise."""
+    if not path.is_file():
+        raise TableError(f"{path}: no such file; run the study again so that Snakemake makes it")
+    try:
+        check_seal(path)
+        found = parquet.read_schema(path)
+        check_name(path, (found.metadata or {}).get(b"file", b"").decode())
+    except (SealError, pa.ArrowInvalid, OSError) as error:
+        raise TableError(f"{path}: cannot be used ({error}); delete it and run the study again") from error
+    return found
+
+
 def read_provenance(path: Path) -> dict[str, str]:
-    """The provenance that `write_table` put into a Parquet file."""
-    metadata = parquet.read_schema(path).metadata or {}
+    """The provenance that `write_table` put into a Parquet file. Raises TableError where it cannot be used."""
+    metadata = sound_schema(path).metadata or {}
     content: dict[str, str] = json.loads(metadata.get(b"provenance", b"{}"))
     return content
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from turncoat.tables.atomic import read_provenance
+from turncoat.tables.atomic import TableError, read_provenance
 
 
 def not_as_planned(jobs: Iterable[tuple[Sequence[str], str, str]]) -> list[Path]:
@@ -29,6 +29,6 @@ def not_as_planned(jobs: Iterable[tuple[Sequence[str], str, str]]) -> list[Path]
 def _made_with(path: Path) -> tuple[str, str]:
     try:
         made = read_provenance(path)
-    except (pa.ArrowInvalid, OSError):
+    except (TableError, pa.ArrowInvalid, OSError):
         return "", ""
     return made.get("code", ""), made.get("settings", "")

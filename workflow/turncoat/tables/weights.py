@@ -16,6 +16,7 @@ from torch import Tensor
 
 from turncoat.organisms.mlp import Architecture, Stack
 from turncoat.tables.atomic import TableError, write_file
+from turncoat.tables.seal import UNSEALED, SealError, check_name, check_seal, own_name, seal
 from turncoat.worlds.world import World
 
 VERSION = "1"
@@ -106,20 +107,28 @@ def _split(architecture: Architecture, rows: Tensor) -> dict[str, Tensor]:
 
 def _save(path: Path, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
     # One entry, because safetensors writes several in any order: equal content must give equal bytes.
-    metadata = {"turncoat": json.dumps({"version": VERSION, **content}, sort_keys=True)}
+    described = {"version": VERSION, "file": own_name(path), "checksum": UNSEALED, **content}
+    metadata = {"turncoat": json.dumps(described, sort_keys=True)}
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_file(path, lambda temporary: save_file(ready, temporary, metadata=metadata))
+
+    def write(temporary: Path) -> None:
+        save_file(ready, temporary, metadata=metadata)
+        seal(temporary)
+
+    write_file(path, write)
 
 
 def _load(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise TableError(f"{path} does not exist; run the study again, which makes it")
     try:
+        check_seal(path)
         with safe_open(path, framework="pt", device=str(device)) as file:
             metadata = json.loads((file.metadata() or {}).get("turncoat", "{}"))
             names: Sequence[str] = list(file.keys())
             tensors = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
+        check_name(path, metadata.get("file", ""))
+    except (SealError, SafetensorError, OSError, ValueError) as error:
         raise TableError(f"{path} cannot be read ({error}); delete it and run the study again") from error
     if metadata.get("version") != VERSION:
         raise TableError(
