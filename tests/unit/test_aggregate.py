@@ -11,13 +11,14 @@ import pyarrow.parquet as parquet
 import pytest
 from aggregated import Truth, one_arm, study, write_study
 
+from sealing import write_sealed
 from synthetic_classified import OPTIONS, Choices, measured_as
 from turncoat.configuration.loading import load_config
 from turncoat.configuration.plan import expand
 from turncoat.reporting.page import write_report
 from turncoat.stages.aggregate import aggregate
 from turncoat.tables.atomic import TableError, read_provenance
-from turncoat.tables.seal import UNSEALED, own_name, seal
+from turncoat.tables.seal import own_name
 
 RULES = Path(__file__).resolve().parents[2] / "workflow" / "rules"
 
@@ -103,12 +104,7 @@ WRONG = {
 def forge(source: Path, target: Path) -> None:
     """Write one job's table in another's place as if it had been made for it."""
     table = parquet.read_table(source, partitioning=None)
-    metadata = {key: value for key, value in table.schema.metadata.items() if key != b"checksum"}
-    table = table.replace_schema_metadata(metadata | {b"file": own_name(target).encode()})
-    with parquet.ParquetWriter(target, table.schema) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({"checksum": UNSEALED})
-    seal(target)
+    write_sealed(table.replace_schema_metadata(table.schema.metadata | {b"file": own_name(target).encode()}), target)
 
 
 @pytest.mark.parametrize("kind", WRONG)
@@ -137,7 +133,9 @@ def test_one_seed_builds_and_is_given_no_verdict(tmp_path: Path) -> None:
     assert set(claims[claims.outcome != "identity"].verdict) == {"not_tested"}
     told = claims[claims.primary & (claims.n == 1)]
     assert len(told) > 3 and told.reason.str.contains("1 models, fewer than 12|premise").all()
-    assert claims.low.isna().all() and claims.detectable.isna().all() and claims.seeds_needed.isna().all()
+    exact = claims.outcome == "deceptive_share"  # Tango's interval of one pair: nearly all there is
+    assert exact.any() and (claims[exact].high - claims[exact].low > 0.75).all()
+    assert claims[~exact].low.isna().all() and claims.detectable.isna().all() and claims.seeds_needed.isna().all()
 
 
 def test_a_partial_study_says_what_it_lacks(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as parquet
 import pytest
 import yaml
 
+from sealing import write_sealed
 from turncoat.compare import main
 from turncoat.reporting.comparison import compared, differing, flat, read_study
 from turncoat.tables import claims
@@ -123,7 +124,7 @@ def _other_version(folder: Path) -> None:
     path = folder / "tables" / "claims.parquet"
     table = parquet.read_table(path)
     metadata = table.schema.metadata | {b"schema_version": b"0"}
-    parquet.write_table(table.replace_schema_metadata(metadata), path)
+    write_sealed(table.replace_schema_metadata(metadata), path)
 
 
 def test_one_study_is_none_to_compare(pair: list[Path], capsys: pytest.CaptureFixture[str]) -> None:

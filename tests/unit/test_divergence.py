@@ -16,6 +16,7 @@ from running import FINETUNE, train
 from torch import Tensor
 
 import turncoat.training.loop as loop
+from sealing import write_sealed
 from synthetic import Truth, write_study
 from turncoat.organisms.mlp import Stack, initialise
 from turncoat.reporting.page import write_report
@@ -219,7 +220,7 @@ def numbers_become(folder: Path, lost: set[str], value: float) -> int:
                 table = table.set_column(at, item, pa.array(values, item.type))
             elif item.name == "finite":
                 table = table.set_column(at, item, pa.array([True] * len(table)))
-        parquet.write_table(table.replace_schema_metadata(parquet.read_schema(path).metadata), path)
+        write_sealed(table.replace_schema_metadata(parquet.read_schema(path).metadata), path)
         changed += 1
     return changed
 

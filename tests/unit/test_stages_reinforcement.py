@@ -128,7 +128,7 @@ def test_missing_and_foreign_rows_stop_the_tables(study: tuple[dict[str, Any], P
     config, folder, (first, second) = study
     kept = second.read_bytes()
     second.write_bytes(first.read_bytes())
-    with pytest.raises(TableError, match="holds models of others than"):
+    with pytest.raises(TableError, match="it was written as"):
         aggregate(config, folder, "code")
     rows = pandas.read_parquet(first)
     rows = rows[rows.seed == 5]
