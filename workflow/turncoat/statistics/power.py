@@ -77,10 +77,10 @@ def detectable_median(values: Array, alpha: float, power: float = POWER) -> floa
 
     NaN with fewer values than can be significant at all, or where the values that it takes are infinite.
     """
-    share = _needed_share(len(values), alpha, power)
-    if np.isnan(share):
+    share, middle = _needed_share(len(values), alpha, power), np.quantile(values, 0.5, method="inverted_cdf")
+    if np.isnan(share) or not np.isfinite(middle):
         return float("nan")
-    spread = np.sort(values - np.quantile(values, 0.5, method="inverted_cdf"))
+    spread = np.sort(values - middle)
     beyond = -float(np.quantile(spread, 1 - share, method="inverted_cdf"))
     return beyond if np.isfinite(beyond) else float("nan")
 
@@ -113,9 +113,12 @@ def seeds_for_median(values: Array, margin: float, alpha: float, power: float = 
     """Fewest seeds with which sign tests find a median of `margin`, and show that one of zero lies within it.
 
     From the spread of `values` (seeds,) about their median. Power does not rise evenly with the seeds: from this number
-    on it stays there for the next ten. NaN where 2,000 seeds would not do.
+    on it stays there for the next ten. NaN where 2,000 seeds would not do, or the median is infinite.
     """
-    spread = values - np.quantile(values, 0.5, method="inverted_cdf")
+    middle = np.quantile(values, 0.5, method="inverted_cdf")
+    if not np.isfinite(middle):
+        return float("nan")
+    spread = values - middle
     above, within = (spread > -margin).mean(), min((spread > -margin).mean(), (spread < margin).mean())
     counts = COUNTS
     found = stats.binom.sf(_critical(alpha / 2), counts, above)
