@@ -41,7 +41,7 @@ def test_other_errors_speak_for_themselves(error: Exception) -> None:
 
 def test_the_remedy_comes_last_and_the_job_fails() -> None:
     program = (
-        "from turncoat.stages.failures import explain_at_exit; explain_at_exit();"
+        "import sys; from turncoat.stages import common; sys.excepthook = common._end;"
         "raise OSError(28, 'No space left on device', '/a/b')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -188,7 +188,9 @@ def _json(values: Any) -> bytes:
 def _manifest(folder: Path) -> dict[str, Any]:
     """What the manifest says; empty where Snakemake did not start the study."""
     path = folder / "manifest.json"
-    return dict(read_manifest(path)) if path.is_file() else {}
+    content = dict(read_manifest(path)) if path.is_file() else {}
+    content.pop("accepted", None)  # says of earlier code that it made these same bits; the page would differ for it
+    return content
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

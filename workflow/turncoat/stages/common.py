@@ -17,7 +17,7 @@ from turncoat.fingerprint import stage_fingerprint
 from turncoat.gpus import VISIBLE, take_gpu
 from turncoat.run_lock import RunLockError, check_run
 from turncoat.stages import AS_PROGRAM
-from turncoat.stages.failures import explain_at_exit
+from turncoat.stages.failures import remedy
 
 log = logging.getLogger("turncoat")
 
@@ -33,7 +33,6 @@ def stage_parser(stage: str, description: str) -> argparse.ArgumentParser:
 def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse, set the log up, and end the process if the code is not the one that the plan was made with."""
     options = parser.parse_args(arguments)
-    explain_at_exit()
     if AS_PROGRAM:
         sys.excepthook = _end
         _settle_modules()
@@ -54,13 +53,16 @@ def begin(stage: str, parser: argparse.ArgumentParser, arguments: Sequence[str] 
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What a process says last: of a file that cannot be used, or a run that is over, the message alone."""
+    """What a process says last: of a file that cannot be used, or a run that is over, the message alone; where the disk
+    failed, the remedy below the traceback."""
     from turncoat.tables.atomic import TableError
 
     if issubclass(kind, TableError | RunLockError):
         print(error, file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
+        if text := remedy(error):
+            print(text, file=sys.stderr)
 
 
 def _settle_modules() -> None:

@@ -2,25 +2,11 @@
 
 import errno
 import re
-import sys
 from pathlib import Path
-from types import TracebackType
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 AGAIN = "then run the same command again: what is finished is kept, and the rest is made"
-
-
-def explain_at_exit() -> None:
-    """Let this process's last words name the remedy, below the traceback, where the disk is what failed."""
-
-    def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        sys.__excepthook__(kind, error, trace)
-        text = remedy(error)
-        if text:
-            print(text, file=sys.stderr)
-
-    sys.excepthook = told
 
 
 def remedy(error: BaseException) -> str:
