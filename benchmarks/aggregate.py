@@ -29,6 +29,15 @@ SNAPSHOTS = 21  # log-spaced steps, of which some are the same
 ROWS = {"snapshots": "finetune/*/*/trajectories.parquet", "ledger": "gating/*/*.parquet"}
 SEEDS = 460  # of 23 fine-tuned models each: 202,400 snapshots and 5.2 million ledger rows
 GIGABYTE = 2**30
+# All of the stage but its look at each file's settings, which no job has written here.
+AGGREGATE = """
+import json, sys
+from pathlib import Path
+from turncoat.stages.aggregate import aggregate
+from turncoat.training.devices import settle_process
+settle_process(1)
+aggregate(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]), "0" * 12)
+"""
 
 
 def main() -> None:
@@ -59,10 +68,10 @@ def measure(folder: Path, seeds: int) -> dict[str, Any]:
     rows = {
         name: sum(parquet.read_metadata(path).num_rows for path in folder.glob(where)) for name, where in ROWS.items()
     }
-    command = [sys.executable, "-m", "turncoat.stages.aggregate", "--config", f"@{config}", "--results", str(folder)]
+    command = [sys.executable, "-c", AGGREGATE, str(config), str(folder)]
     settings = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
     began = time.perf_counter()
-    subprocess.run([*command, "--threads", "1"], check=True, env=settings)
+    subprocess.run(command, check=True, env=settings)
     took = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of that one process: nothing else was waited for
     spent = {"seconds": took, "cpu_seconds": used.ru_utime + used.ru_stime}
