@@ -183,6 +183,7 @@ def test_a_damaged_manifest_stops_the_run(finished: tuple[Path, list[Job]], monk
     assert run.returncode == 1 and "manifest.json: its checksum is not" in run.stdout
 
 
+@pytest.mark.acceptance
 def test_a_refactoring_that_changes_no_bit_is_accepted_and_starts_nothing(
     finished: tuple[Path, list[Job]], tmp_path: Path
 ) -> None:
