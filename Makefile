@@ -10,6 +10,7 @@
 #   make cluster-test                         the workflow on a real Slurm, which it installs (Debian, as root)
 #   make compare STUDIES="results/a results/b"  studies side by side, as compare.html
 #   make browser-test                         the report in a real Chromium (skips nothing)
+#   make kernel-test                          the GPU's kernels in Triton's interpreter, without a GPU (skips nothing)
 #   make chaos                                kills the smoke study twenty times; a folder under /tmp, about an hour
 #   make test | lint | check-env | clean-env
 
@@ -25,8 +26,8 @@ MACHINE = $$($(PYTHON) -m turncoat.configuration.machine)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources $(MACHINE)
 
 .DEFAULT_GOAL := run
-.PHONY: run smoke compare test bench bench-aggregate time-to-verdict selftest browser-test chaos cluster-test lint
-.PHONY: check-env clean-env
+.PHONY: run smoke compare test bench bench-aggregate time-to-verdict selftest browser-test kernel-test chaos
+.PHONY: cluster-test lint check-env clean-env
 
 run: $(STAMP)
 	@$(if $(STUDY),PYTHONPATH=workflow $(PYTHON) -m turncoat.configuration.check $(STUDY) > /dev/null)
@@ -48,6 +49,11 @@ test: $(STAMP)
 browser-test: $(STAMP)
 	$(PYTHON) -m pip install --quiet --editable '.[test,browser]' --constraint envs/constraints.txt
 	TURNCOAT_BROWSER_REQUIRED=1 $(PYTHON) -m pytest -m browser tests/browser
+
+# Fails where there is no Triton, which is had for Linux.
+kernel-test: $(STAMP)
+	$(PYTHON) -m pip install --quiet --editable '.[test,kernels]' --constraint envs/constraints.txt
+	TURNCOAT_KERNELS_REQUIRED=1 $(PYTHON) -m pytest tests/unit/test_relu_kernels.py
 
 # Kill -9 at INSTANTS random instants, each followed by a rerun; EACH of them in one run of the study.
 INSTANTS ?= 20

@@ -4,6 +4,7 @@ import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -77,10 +78,30 @@ def test_a_step_is_autograds_in_float64(world: str) -> None:
     assert torch.allclose(gradient.flat, wanted, atol=1e-12)
 
 
-def test_every_contender_runs_on_data_of_its_own() -> None:
+def trained_weights(contender: object) -> np.ndarray:
+    """The first member's first weights, as they now are."""
+    holder = {"Turncoat": "chunks", "Eager": "leaves", "Vmap": "parameters", "Jax": "state"}[type(contender).__name__]
+    kept = getattr(contender, holder)
+    if holder == "chunks":
+        return kept[0][0].views["hidden1.weight"][0].numpy().copy()
+    weights = (kept[0] if holder == "state" else kept)["hidden1.weight"]
+    found = np.array(weights) if holder == "state" else weights.detach().numpy().copy()
+    return found[0] if found.ndim == 3 else found
+
+
+def test_every_contender_trains_on_data_of_its_own() -> None:
     workload = Workload("facts", 8, 3, CPU)
-    for kind in [Turncoat, *kinds(), Products]:
-        kind(workload).run(WINDOW)
+    initial = parameters_of(workload, workload.stack())["hidden1.weight"][0].numpy()
+    for kind in [Turncoat, *kinds()]:
+        contender = kind(workload)
+        assert np.allclose(trained_weights(contender), initial), kind
+        contender.run(WINDOW)
+        found = trained_weights(contender)
+        assert np.isfinite(found).all() and np.abs(found - initial).max() > 1e-3, kind
+    products = Products(workload)
+    products.run(1)
+    for (one, other), result in zip(products.pairs, products.results, strict=True):
+        assert torch.allclose(result, torch.einsum("eij,ejk->eik", one, other), atol=1e-4)
 
 
 @pytest.mark.parametrize("world", WORLDS)
