@@ -114,6 +114,7 @@ def test_jobs_of_two_drivers_never_share_a_gpu(tmp_path: Path) -> None:
         for who, names in (("first", both), ("second", mine))
     ]
     lines = [line.split() for driver in drivers for line in driver.communicate(timeout=120)[0].splitlines()]
+    assert [driver.returncode for driver in drivers] == [0, 0]
     assert sorted(who for who, *_ in lines) == ["first"] * 3 + ["second"] * 3
     assert {gpu for who, gpu, *_ in lines if who == "second"} == {mine}
     assert {gpu for _, gpu, *_ in lines} == set(both.split(","))

@@ -70,6 +70,7 @@ class SmokeStudy:
     def __init__(self, root: Path, folder: Path) -> None:
         self.root, self.folder = root, folder
         self.results = folder / "results" / "smoke"
+        self.orphans: set[int] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -78,6 +79,7 @@ class SmokeStudy:
             sys.executable, "-m", "snakemake", "--nocolor", "--cores", "2", "--snakefile", str(self.root / "Snakefile"),
             "--directory", str(self.folder), "--configfile", str(self.root / SMOKE), *arguments,
         ]  # fmt: skip
+        self.orphans = {job.pid for job in self.jobs()}
         variables = {"TURNCOAT_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "TURNCOAT_CHECKPOINT_SECONDS": "0"}
         with (self.folder / "driver.log").open("a") as output:
             return subprocess.Popen(
@@ -106,6 +108,10 @@ class SmokeStudy:
             except psutil.Error:
                 continue
         return found
+
+    def own_jobs(self) -> list[Job]:
+        """Jobs that the last driver started: were an orphan of the one before killed, this driver would just go on."""
+        return [job for job in self.jobs() if job.pid not in self.orphans]
 
     def owns(self, process: psutil.Process) -> bool:
         return process.cwd() == str(self.folder)
@@ -146,7 +152,7 @@ def wait_for(ready: Callable[[], bool], driver: subprocess.Popen[bytes], pause: 
 
 
 def training(study: SmokeStudy) -> list[Job]:
-    return [job for job in study.jobs() if job.stage in ("pretrain", "finetune")]
+    return [job for job in study.own_jobs() if job.stage in ("pretrain", "finetune")]
 
 
 def _trained(study: SmokeStudy) -> list[Path]:
@@ -166,17 +172,17 @@ def instant(
     should on a busy machine as on an idle one.
     """
     pause = 2 * chance.random()
+    found: list[Job] = []
     if phase == "any":
         there = len(study.files())
         most = chance.randrange(there, 1 + max(there, total))
         wait_for(lambda: len(study.files()) >= most, driver, 0.1)
         time.sleep(pause)
-        wait_for(lambda: bool(study.jobs()), driver, 0.1)
-        return study.jobs()
+        wait_for(lambda: bool(found.extend(study.own_jobs()) or found), driver, 0.1)
+        return found
     there = len(_trained(study))
     most = chance.randrange(there, 1 + max(there, 2))  # of the six blocks that the smoke study trains
     wait_for(lambda: len(_trained(study)) >= most, driver, 0.02)
-    found: list[Job] = []
     wait_for(lambda: bool(found.extend(training(study)) or found), driver, 0.02)
     if phase == "training":
         time.sleep(pause)
