@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -18,9 +21,13 @@ from torch import Tensor
 import turncoat.training.loop as loop
 from sealing import write_sealed
 from synthetic import Truth, write_study
-from turncoat.organisms.mlp import Stack, initialise
+from turncoat.gating.gains import Gains
+from turncoat.gating.reinforcement import Reinforced
+from turncoat.organisms.mlp import Architecture, Stack, initialise
 from turncoat.reporting.page import write_report
 from turncoat.stages.aggregate import aggregate
+from turncoat.tables import reinforcement
+from turncoat.tables.assembly import reinforcement_columns
 from turncoat.training.block import Origin, Trained, finetune_block
 from turncoat.training.divergence import LARGEST_WEIGHT, Freezer
 from turncoat.training.interventions import Intervention
@@ -255,3 +262,27 @@ def test_what_diverged_is_never_averaged_in(tmp_path: Path) -> None:
     assert len(figures[0]) > 10
     assert [name for name in figures[0] if figures[0][name] != figures[1][name]] == []
     assert f"{len(lost)} diverged and are never averaged in" in (tmp_path / "report.html").read_text()
+
+
+def test_reinforcement_of_a_model_that_diverged_before_has_no_numbers() -> None:
+    """Exploded weights are finite, and so is what is measured on them."""
+    names = ["c-1000", "c-1001", "planted-relu-1-1000"]
+    numbers = {item.name: [0.5, 0.6, 0.7] for item in reinforcement.NUMBERS}
+    table = pa.table({"organism_id": names, "diverged": [False] * 3, **numbers})
+    factors = {name: ["a", "a"] for name in ("cell", "start", "setting", "variant")}
+    organisms = pandas.DataFrame({"diverged": [False, True], "distance": [90.0, 90.0], **factors}, index=names[:2])
+    found = reinforcement_columns(SimpleNamespace(reinforcement=table), organisms)  # type: ignore[arg-type]
+    assert found["diverged"].tolist() == [False, True, False]
+    for item in reinforcement.NUMBERS:
+        assert np.isnan(found[item.name]).tolist() == [False, True, False] and found[item.name][2] == 0.7, item.name
+
+
+def test_a_network_that_exploded_counts_as_diverged_in_reinforcement() -> None:
+    shape = Architecture(5, 4, 1, "relu", 2)
+    rows = torch.zeros(3, shape.parameters)
+    rows[1, 0] = 2 * LARGEST_WEIGHT
+    gains = Gains(*(torch.zeros(3, 2) for _ in fields(Gains)))
+    found = Reinforced.__new__(Reinforced)
+    object.__setattr__(found, "after", Stack.from_rows(shape, rows))
+    object.__setattr__(found, "gains_after", {1.0: gains})
+    assert found.diverged.tolist() == [False, True, False]

@@ -19,6 +19,7 @@ from turncoat.gating.temperature import choice_entropy, matching_scale, scaled
 from turncoat.organisms.choices import option_scores
 from turncoat.organisms.gates import GateControl, GatedBackward, gated_backward_of
 from turncoat.organisms.mlp import SCORE_COLUMNS, Stack
+from turncoat.training.divergence import exploded
 from turncoat.training.loop import Recipe, train_step, warmed_state
 from turncoat.training.optimizers import Optimizer, make_optimizer
 from turncoat.training.streams import WINDOW, Batch
@@ -77,9 +78,9 @@ class Reinforced:
 
     @property
     def diverged(self) -> Tensor:
-        """Members whose weights or gains are not finite in the end, (E,)."""
+        """Members whose weights have exploded in the end, or whose gains are not finite, (E,)."""
         vectors = torch.stack([gains.vectors for gains in self.gains_after.values()])
-        return ~(self.after.rows().isfinite().all(1) & vectors.isfinite().all(2).all(0))
+        return exploded(self.after) | ~vectors.isfinite().all(2).all(0)
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pyarrow.compute as compute
 
 from turncoat.statistics.outcomes import Agreements, outcomes
 from turncoat.statistics.transitions import readings
-from turncoat.tables import gating, models
+from turncoat.tables import gating, models, reinforcement
 from turncoat.tables.atomic import Column
 from turncoat.tables.collect import Collected
 
@@ -121,10 +121,14 @@ def probe_columns(table: pa.Table, organisms: pandas.DataFrame) -> Columns:
 
 
 def reinforcement_columns(collected: Collected, organisms: pandas.DataFrame) -> Columns:
-    """The `reinforcement` table, with the factors of trained models."""
+    """The `reinforcement` table, with the factors of trained models; those that diverged before have no numbers."""
     table = collected.reinforcement
     rows = organisms.reindex(table["organism_id"].to_pylist())
+    lost = rows.diverged.eq(True).to_numpy()  # planted networks are no organisms
     columns: Columns = {name: table[name] for name in table.column_names}
+    columns["diverged"] = table["diverged"].to_numpy() | lost
+    for item in reinforcement.NUMBERS:
+        columns[item.name] = np.where(lost, np.nan, table[item.name].to_numpy())
     return columns | {
         name: pa.array(rows[name], from_pandas=True) for name in ("cell", "start", "distance", "setting", "variant")
     }

@@ -130,7 +130,12 @@ FIELDS = (
     field("learning_rate", "number", "", "learning rate"),
     field("woken", "text", "", "motive that the training prompt wakes: x, m, or none at cue 0"),
     field("matched", "flag", "", "some factor matches the entropy; the numbers are null without one"),
-    field("diverged", "flag", "", "weights or gains are not finite; the numbers are null"),
+    field(
+        "diverged",
+        "flag",
+        "",
+        "weights exploded or gains are not finite, here or in earlier training; the numbers are null",
+    ),
     *NUMBERS,
 )
 SCHEMA = table_schema("reinforcement", 1, KEY, FIELDS)
