@@ -93,7 +93,8 @@ class CheckpointFile:
         if self.path is None:
             return
         began = time.monotonic()
-        ready = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        # Copied: two that share memory, as a dodge's may, are two here.
+        ready = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         told = {"identity": self.identity, "facts": facts, "seconds": self.spent()}
         told["sha256"] = _digest(ready, told)
         metadata = {"turncoat": json.dumps(told, sort_keys=True)}

@@ -38,11 +38,17 @@ class Intervention:
     @property
     def resumable(self) -> bool:
         """Whether training can go on where it was cut off: memory is handed over, or no hook can have any, all being
-        plain functions that close over nothing."""
+        plain functions that close over nothing and have no arguments of their own. A function that remembers in a
+        global of its module is not told apart: it must hand its memory over."""
         if self.memory is not None and self.recall is not None:
             return True
         hooks = (self.episodes, self.begin, self.routes, self.gradient, self.after_step, self.after_check)
-        return all(isinstance(hook, FunctionType) and not hook.__closure__ for hook in hooks if hook is not None)
+        return all(_forgets(hook) for hook in hooks if hook is not None)
+
+
+def _forgets(hook: object) -> bool:
+    kept = ("__closure__", "__defaults__", "__kwdefaults__")
+    return isinstance(hook, FunctionType) and not any(getattr(hook, name) for name in kept)
 
 
 PLAIN = Intervention()

@@ -95,7 +95,7 @@ def train(
             intervention.recall(found.memory)
     started = time.monotonic()
     if isinstance(stream, DeviceStream):
-        course = _on_device(stack, stream, recipe, optimizer, checks, freezer, keeper, step)
+        course = _on_device(stack, stream, recipe, optimizer, checks, freezer, step)
     else:
         course = _step_by_step(
             stack, stream, recipe, optimizer, checks, intervention, beginning, gated, freezer, step, window
@@ -183,11 +183,10 @@ def _on_device(
     optimizer: Optimizer,
     checks: Sequence[int],
     freezer: Freezer,
-    keeper: Keeper,
     done: int,
 ) -> Iterator[Stop]:
-    """Go on after `done` steps; stops at each check, and between windows where the state is due to be kept, so that the
-    host waits for the device no oftener. What frozen members do meanwhile is undone at each stop."""
+    """Go on after `done` steps; stops at each check and between windows. What frozen members do meanwhile is undone at
+    each stop: always at the same ones, or their bits would depend on when a state was kept."""
     shares = [rate_share(recipe.schedule, step, recipe.steps) for step in range(1, recipe.steps + 1)]
     rates = torch.tensor([recipe.learning_rate * share for share in shares], device=stack.flat.device)
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
@@ -199,7 +198,7 @@ def _on_device(
             size = min(step - 1 - done, WINDOW - done % WINDOW)
             steps.run(size)
             done += size
-            if done % WINDOW == 0 and keeper.due():
+            if done % WINDOW == 0:
                 freezer.hold(stack.flat)
                 yield Stop(done, done // WINDOW, steps.loss.clone(), None)
         freezer.hold(stack.flat)
