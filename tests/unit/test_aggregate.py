@@ -14,6 +14,7 @@ from aggregated import Truth, one_arm, study, write_study
 from sealing import write_sealed
 from synthetic_classified import OPTIONS, Choices, measured_as
 from turncoat.configuration.loading import load_config
+from turncoat.configuration.manifest import claims_sha256, config_sha256
 from turncoat.configuration.plan import expand
 from turncoat.reporting.page import write_report
 from turncoat.stages.aggregate import aggregate
@@ -46,7 +47,7 @@ def test_without_a_manifest_nothing_is_confirmatory(tmp_path: Path) -> None:
     overrides = one_arm(["scratch"]) | {"seeds": {"first": 1000, "count": 4, "block": 4}}
     assert not study(tmp_path, **overrides).confirmatory.any()
     config = write_study(tmp_path, overrides)
-    hashes = {"config_sha256": "a", "claims_sha256": "b"}
+    hashes = {"config_sha256": config_sha256(load_config(config)), "claims_sha256": claims_sha256()}
     other = hashes | {"claims_sha256": "c"}
     for first, edited, expected in ((hashes, False, True), (other, True, False), (hashes, True, False)):
         (tmp_path / "manifest.json").write_text(json.dumps(hashes | {"first": first, "edited": edited}))
@@ -152,7 +153,9 @@ def test_a_partial_study_says_what_it_lacks(tmp_path: Path) -> None:
         aggregate(config, tmp_path, "0" * 12)
     aggregate(config, tmp_path, "0" * 12, partial_study=True)
     claims = pandas.read_parquet(tmp_path / "tables" / "claims.parquet")
-    assert set(claims[claims.primary].status) == {"exploratory: 3 jobs are missing"}
+    assert set(claims[claims.primary].status) == {
+        "exploratory: 3 jobs are missing; no manifest says what was declared before training"
+    }
     assert read_provenance(tmp_path / "tables" / "claims.parquet")["jobs_left_out"] == "3"
     organisms = pandas.read_parquet(tmp_path / "tables" / "organisms.parquet")
     assert organisms.groupby(["stage", "start"]).size().to_dict() == {

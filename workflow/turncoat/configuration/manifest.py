@@ -45,6 +45,8 @@ PACKAGES = (
     "matplotlib",
 )
 JUDGING = ("statistics/analysis.py", "statistics/outcomes.py", "classification/types.py")
+PUT_TOGETHER = ("statistics/claims.yaml", "tables/assembly.py", "tables/factors.py", "stages/aggregate.py")
+"""Hashed by themselves, without what they import: they write tables too, which judge nothing."""
 FIRST = ("started", "config_sha256", "claims_sha256", "git_commit")
 
 
@@ -138,11 +140,12 @@ def config_sha256(config: Config) -> str:
 def claims_sha256() -> str:
     """Return the hash of the claims' declarations and of the code that judges them, without comments and docstrings.
 
-    That code is what verdicts go through: the analysis with all that it imports, outcomes, and types. What only
+    That code is what verdicts go through: the analysis with all that it imports, outcomes, types, and what puts the
+    models' numbers together for them. What only
     describes (figures, tables beside the claims, tests of the classifier) may change.
     """
     judging = set().union(*(imported_files(ROOT / file) for file in JUDGING))
-    return files_fingerprint({*judging, ROOT / "statistics" / "claims.yaml"})
+    return files_fingerprint({*judging, *(ROOT / file for file in PUT_TOGETHER)})
 
 
 def merged_yaml(config: Config) -> str:

@@ -26,6 +26,7 @@ from turncoat.configuration.cells import canonical_json, digest
 from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.job_settings import settings_of
 from turncoat.configuration.loading import load_config
+from turncoat.configuration.manifest import claims_sha256, config_sha256
 from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan, expand
 from turncoat.configuration.study_file import read_manifest
@@ -289,20 +290,21 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 def _changed(manifest: Mapping[str, Any] | None, config: Mapping[str, Any], absent: int) -> str:
     """What is not as it was when the study first started, by its manifest; empty where everything is."""
-    if absent:
-        return f"{absent} jobs are missing"
+    found = [f"{absent} jobs are missing"] if absent else []
     if manifest is None:
         log.warning("there is no manifest.json: without it no verdict can be called confirmatory")
-        return "no manifest says what was declared before training"
-    edited = [words for key, words in FROZEN.items() if manifest[key] != manifest["first"][key]]
+        return "; ".join([*found, "no manifest says what was declared before training"])
+    now = {"config_sha256": config_sha256(load_config(config)), "claims_sha256": claims_sha256()}
+    # By what runs here, too: the stage may be run without Snakemake, which keeps the manifest.
+    edited = [words for key, words in FROZEN.items() if {manifest[key], now[key]} != {manifest["first"][key]}]
     if not edited and manifest["edited"]:
         edited = ["claims or configuration, and back again"]
     if edited:
         log.warning("verdicts are exploratory: edited since the first start: %s", " and ".join(edited))
-        return f"edited since the first start: {' and '.join(edited)}"
+        found.append(f"edited since the first start: {' and '.join(edited)}")
     if max(manifest.get("looks", [0])) > config["seeds"]["count"]:
-        return "an earlier look had more seeds"
-    return ""
+        found.append("an earlier look had more seeds")
+    return "; ".join(found)
 
 
 if __name__ == "__main__":

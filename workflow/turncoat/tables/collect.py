@@ -102,16 +102,22 @@ def collect(
         discrimination=read_table(folder / "planted" / "discrimination.parquet", planted.DISCRIMINATION),
         known=read_table(folder / "planted" / "known.parquet", planted.KNOWN),
         planted_causes=read_table(folder / "planted" / "causes.parquet", planted.CAUSES),
-        defection=_of_present(read_table(folder / "defection" / "defection.parquet", defection.SCHEMA), tables),
+        defection=_probes(folder / "defection" / "defection.parquet", tables, bool(absent)),
         reinforcement=_reinforcement(folder, reinforced, blocks, absent),
     )
 
 
-def _of_present(probes: pa.Table, tables: Mapping[str, pa.Table]) -> pa.Table:
-    """Defection probes of the cells that are there; all of them, unless the study is partial."""
+def _probes(path: Path, tables: Mapping[str, pa.Table], partial: bool) -> pa.Table:
+    """Defection probes; of a partial study those of the cells that are there."""
+    probes = read_table(path, defection.SCHEMA)
     cells = compute.unique(tables["organisms"]["cell"])
     sides = [compute.is_in(probes[f"{side}_cell"], value_set=cells) for side in ("train", "test")]
-    return probes.filter(compute.and_(*sides))
+    present = probes.filter(compute.and_(*sides))
+    if len(present) < len(probes) and not partial:
+        raise TableError(
+            f"{path}: holds probes of cells that the plan does not name; delete it and run the study again"
+        )
+    return present
 
 
 def _check_complete(
