@@ -52,7 +52,8 @@ def ratio_row(
     words = stratum(item.setting, item.variant, what, f"{item.distance:g} degrees")
     note = f"natural log of the ratio of episodes; never got there: {item.never_start} {item.start}, "
     note += f"{item.never_reference} {item.reference} ({item.never_both} pairs undecided)"
-    facts = {name: getattr(item, name) for name in (*ARM, "reference", "n_start", "n_reference", "n_pairs")}
+    counts = ("n_start", "n_reference", "n_pairs", "never_start", "never_reference")
+    facts = {name: getattr(item, name) for name in (*ARM, "reference", *counts)}
     return Row(
         claim,
         item.quantity,
@@ -64,7 +65,7 @@ def ratio_row(
         item.p,
         median_equivalence_p(item.logs, margin),
         primary,
-        blocked=_undecided(item, plan) or blocked,
+        blocked=undecided(item.n_pairs, item.never_both, plan) or blocked,
         note=note,
         values=-item.logs if turned else item.logs,
         median=True,
@@ -72,10 +73,8 @@ def ratio_row(
     )
 
 
-def _undecided(item: pandas.Series, plan: Plan) -> str:
-    """A median over the other pairs says little where many pairs have no order."""
-    if item.never_both and item.n_pairs < plan.minimum_arrived * (item.n_pairs + item.never_both):
-        return (
-            f"in {item.never_both} of {item.n_pairs + item.never_both} pairs neither side got there within its budget"
-        )
+def undecided(pairs: int, never_both: int, plan: Plan) -> str:
+    """Why a median over `pairs` is not judged: it says little where many other pairs have no order; empty otherwise."""
+    if never_both and pairs < plan.minimum_arrived * (pairs + never_both):
+        return f"in {never_both} of {pairs + never_both} pairs neither side got there within its budget"
     return ""

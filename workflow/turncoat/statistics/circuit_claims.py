@@ -74,7 +74,10 @@ def _row(
     known = values.dropna()
     numbers, seeds = known.open_share.to_numpy(float), known.seed.to_numpy()
     level = CLAIMS["G5"].margin_of("open_share" if kind == "above" else "difference", plan.margin)
-    without = models.seed.nunique() - known.seed.nunique()
+    without, every = models.seed.nunique() - known.seed.nunique(), max(models.seed.nunique(), 1)
+    bounds: dict[str, float] = {}
+    if kind == "above":  # each model is one row, and a share lies between 0 and 1
+        bounds = {"bound_low": numbers.sum() / every, "bound_high": (numbers.sum() + without) / every}
     return Row(
         "G5",
         "open_share",
@@ -89,5 +92,6 @@ def _row(
         note=f"{without} models left out, in which such a circuit has no unit" if without else "",
         values=numbers,
         facts={"setting": setting, "variant": variant, "start": start, "distance": float(distance)}
-        | {"n_start": int(models.seed.nunique()), "n_pairs": len(known), "never_start": without},
+        | {"n_start": int(models.seed.nunique()), "n_pairs": len(known), "never_start": without}
+        | bounds,
     )

@@ -12,7 +12,7 @@ from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.equivalence import equivalence_p
 from turncoat.statistics.intervals import Estimate
 from turncoat.statistics.paired_shares import CASE, paired_shares, tango_interval
-from turncoat.statistics.rows import Row
+from turncoat.statistics.rows import FACTS, Row
 
 Array = np.ndarray
 
@@ -60,24 +60,6 @@ def premise_block(claim: str, evidence: Evidence, item: pandas.Series, setting: 
     return PREMISE_VERDICTS.get(premise, "")
 
 
-FACTS = (
-    "setting",
-    "variant",
-    "start",
-    "reference",
-    "distance",
-    "match",
-    "n_start",
-    "n_reference",
-    "n_pairs",
-    "never_start",
-    "never_reference",
-    "diverged",
-    "bound_low",
-    "bound_high",
-)
-
-
 def contrast_row(
     claim: str,
     item: pandas.Series,
@@ -112,7 +94,7 @@ def contrast_row(
         primary,
         blocked=blocked,
         note=left_out(facts),
-        values=differences,
+        values=differences[:0] if item.outcome == "deception" else differences,  # other tests, another power
         facts=facts,
     )
 
@@ -130,7 +112,7 @@ def _equivalence(item: pandas.Series, differences: Array, margin: float, plan: P
 
 
 def _not_too_narrow(estimate: Estimate, item: pandas.Series, turned: bool, plan: Plan) -> Estimate:
-    """With none or all of the models deceptive on either side a bootstrap sees no spread: then Tango's limits, too."""
+    """With none or all deceptive on each side a bootstrap sees no spread: then Tango's limits, too."""
     sides = (item.right, item.left) if turned else (item.left, item.right)
     counts = [int((side > CASE).sum()) for side in sides]
     if not all(count in (0, len(item.left)) for count in counts) or len(item.left) < 2:
@@ -145,6 +127,9 @@ def share_row(claim: str, item: pandas.Series, plan: Plan, blocked: str = "") ->
     margin = CLAIMS[claim].margin_of("deceptive_share", plan.margin)
     found = paired_shares(item.left, item.right, margin, plan.confidence)
     facts = {name: getattr(item, name) for name in FACTS}
+    never = item.never_start + item.never_reference  # each may be of another seed, and a case or none
+    apart, every = (item.left > CASE).sum() - (item.right > CASE).sum(), max(len(item.left) + never, 1)
+    facts |= {"bound_low": (apart - never) / every, "bound_high": (apart + never) / every}
     words = f"{item.start} minus {item.reference}, models called deceptive"
     cases = [int((side > CASE).sum()) for side in (item.left, item.right)]
     note = f"{cases[0]} and {cases[1]} of {len(item.left)} pairs"
@@ -160,7 +145,6 @@ def share_row(claim: str, item: pandas.Series, plan: Plan, blocked: str = "") ->
         found.equivalence_p,
         blocked=blocked,
         note="; ".join(part for part in (note, left_out(facts)) if part),
-        values=(item.left > CASE).astype(float) - (item.right > CASE),
         facts=facts,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas
 
 from turncoat.seeding import generator
+from turncoat.statistics.arm_rows import undecided
 from turncoat.statistics.claims import CLAIMS, NO_PRICE
 from turncoat.statistics.contrasts import FINAL, Plan, capability_match, with_variant
 from turncoat.statistics.dose import dose_response
@@ -111,6 +112,8 @@ def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             "n_start": len(group),
             "n_reference": len(reference),
             "n_pairs": len(found.values),
+            "never_start": found.start_censored,
+            "never_reference": found.reference_censored,
         }
         yield Row(
             "P2",
@@ -122,6 +125,7 @@ def _half_lives(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             estimate,
             sign_p(found.values),
             median_equivalence_p(found.values, margin),
+            blocked=undecided(len(found.values), found.both_censored, plan),
             note=note,
             values=found.values,
             median=True,
@@ -159,9 +163,11 @@ def _slopes(evidence: Evidence, plan: Plan) -> Iterator[Row]:
                 }
                 words = stratum(setting, variant, "internal, per 90 degrees", match)
                 yield slope_row(own, words, outcome, primary, facts, plan)
-                beside = (own - seed_slopes(exposed, outcome)).dropna()
+                others = seed_slopes(exposed, outcome)
                 words = stratum(setting, variant, "internal minus scratch_exposed, per 90 degrees", match)
-                yield slope_row(beside, words, outcome, False, facts | {"reference": "scratch_exposed"}, plan)
+                facts |= {"reference": "scratch_exposed", "n_reference": len(others)}
+                facts |= {"never_reference": int((~exposed.arrived).sum())}
+                yield slope_row((own - others).dropna(), words, outcome, False, facts, plan, len(own))
             yield from odds_rows(internal, setting, variant, match, plan)
 
 
@@ -203,8 +209,19 @@ def seed_slopes(models: pandas.DataFrame, outcome: str) -> pandas.Series:
 
 
 def slope_row(
-    slopes: pandas.Series, words: str, outcome: str, primary: bool, facts: dict[str, object], plan: Plan
+    slopes: pandas.Series,
+    words: str,
+    outcome: str,
+    primary: bool,
+    facts: dict[str, object],
+    plan: Plan,
+    n_start: int | None = None,
 ) -> Row:
+    """P4a's row on slopes over distance, a Series (seeds,) per 90 degrees; `n_start` seeds have one of the start's own.
+
+    Of deception proper no slope is called no effect: where no model is deceptive slopes have no spread to judge by, and
+    the odds' row answers.
+    """
     values, seeds = slopes.to_numpy(float), slopes.index.to_numpy()
     random = generator(0, f"slope {words} {outcome}")
     estimate = bootstrap_mean(values, seeds, plan.confidence, plan.resamples, random)
@@ -218,9 +235,9 @@ def slope_row(
         margin,
         estimate,
         paired_p(values),
-        equivalence_p(values, margin),
+        1.0 if outcome == "deception" else equivalence_p(values, margin),
         primary,
         note="only seeds that got there at every distance",
-        values=values,
-        facts=facts | {"n_start": len(values), "n_pairs": len(values)},
+        values=values[:0] if outcome == "deception" else values,
+        facts=facts | {"n_start": len(values) if n_start is None else n_start, "n_pairs": len(values)},
     )

@@ -79,7 +79,7 @@ def finished(rows: Sequence[Row], plan: Plan, exploratory: str = "") -> list[dic
     """
     judged = [row.primary and not row.blocked and row.kind in _JUDGED and _enough(row, plan) for row in rows]
     chosen = [index for index, use in enumerate(judged) if use]
-    adjusted, equivalent = np.full(len(rows), np.nan), np.array([row.equivalence_p for row in rows])
+    adjusted, equivalent = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     adjusted[chosen] = holm([sequential_p(rows[index].p, plan.fractions, 2) for index in chosen])
     equivalent[chosen] = holm([sequential_p(rows[index].equivalence_p, plan.fractions, 1) for index in chosen])
     found = []
@@ -123,7 +123,7 @@ def _power(row: Row, alpha: float, plan: Plan) -> dict[str, Any]:
 
 def _finish(row: Row, adjusted: float, equivalent: float, plan: Plan, exploratory: str) -> dict[str, Any]:
     verdict, reason = _verdict(row, adjusted, equivalent, plan)
-    because = exploratory if row.primary else "not the claim's primary stratum"
+    because = "; ".join(filter(None, ["" if row.primary else "not the claim's primary stratum", exploratory]))
     values = {
         "claim": row.claim,
         "outcome": row.outcome,
@@ -136,6 +136,7 @@ def _finish(row: Row, adjusted: float, equivalent: float, plan: Plan, explorator
         "p": row.p,
         "adjusted_p": adjusted,
         "equivalence_p": row.equivalence_p,
+        "adjusted_equivalence_p": equivalent,
         "margin": row.level,
         "minimum_n": _minimum(row, plan),
         "primary": row.primary,
@@ -158,23 +159,34 @@ def _verdict(row: Row, adjusted: float, equivalent: float, plan: Plan) -> tuple[
     if row.kind == "identity":
         return ("identity", "true by algebra, checked") if row.held else ("contradicted", "the identity does not hold")
     p = row.p if np.isnan(adjusted) else adjusted
+    equivalence = row.equivalence_p if np.isnan(equivalent) else equivalent
     alpha = 1 - plan.confidence
     if row.kind in ("above", "below"):
-        return threshold(row.estimate, row.level, row.kind == "above", minimum, p, alpha)
-    judge = equality if row.kind == "equal" else direction
-    verdict, reason = judge(row.estimate, p, equivalent, alpha, row.level, minimum)
+        verdict, reason = threshold(row.estimate, row.level, row.kind == "above", minimum, p, alpha)
+    else:
+        judge = equality if row.kind == "equal" else direction
+        verdict, reason = judge(row.estimate, p, equivalence, alpha, row.level, minimum)
     if _settled(verdict, row, plan):
         return verdict, reason
     return "inconclusive", f"only {row.facts['n_pairs']} seeds got there on both sides: too few for '{verdict}'"
 
 
 def _settled(verdict: str, row: Row, plan: Plan) -> bool:
-    """Whether enough seeds arrived for the verdict, or it would stand whatever those that did not had shown."""
+    """Whether enough seeds arrived for the verdict, or it would stand whatever those that did not had shown.
+
+    A median counts those that never arrived, as infinite; pairs of them without an order block its row.
+    """
+    if row.median:
+        return True
     low, high = row.facts.get("bound_low", np.nan), row.facts.get("bound_high", np.nan)
     never = row.facts.get("never_start", 0) + row.facts.get("never_reference", 0)  # perhaps of different seeds
     pairs = row.facts.get("n_pairs", row.estimate.count)
     if never == 0 or pairs >= plan.minimum_arrived * (pairs + never):
         return True
+    if row.kind in ("above", "below"):
+        over, under = low > row.level, high < row.level
+        sides = (over, under) if row.kind == "above" else (under, over)
+        return bool(dict(zip(("supported", "contradicted"), sides, strict=True)).get(verdict, True))
     inside = max(abs(low), abs(high)) < row.level
     if row.kind == "equal":
         return bool({"supported": inside, "contradicted": min(abs(low), abs(high)) > row.level}.get(verdict, True))

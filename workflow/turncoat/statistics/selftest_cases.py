@@ -31,7 +31,7 @@ Simulate = Callable[[str, int], list[Row]]
 class Case:
     """One kind of study. `truth` is what the estimate estimates, `margin` that of its verdict, `distance` how far the
     truth lies from no effect (or the level). `predicted` is the power that the formulas promise, NaN where they promise
-    none; `exact` says that a method is conservative where cells are 0 or n."""
+    none."""
 
     name: str
     method: str
@@ -41,7 +41,6 @@ class Case:
     distance: float
     margin: float = MARGIN
     predicted: float = float("nan")
-    exact: bool = False
 
 
 def cases() -> list[Case]:
@@ -124,8 +123,8 @@ def _share_pair(name: str, seeds: int, start: float, reference: float, pairing: 
 
     apart = start - reference
     return [
-        Case(name, "deception, mean probability", mean, seeds, 0.98 * apart, 0.98 * apart, exact=True),
-        Case(name, "deceptive share: Tango, McNemar", called, seeds, apart, apart, exact=True),
+        Case(name, "deception, mean probability", mean, seeds, 0.98 * apart, 0.98 * apart),
+        Case(name, "deceptive share: Tango, McNemar", called, seeds, apart, apart),
     ]
 
 
@@ -142,7 +141,7 @@ def _others() -> list[Case]:
             return times(label, studies, seeds, PLAN, effect, p, n)
 
         name = f"median log-ratio {effect:g}, pairing {pairing:g}, {100 * never:g} % censored"
-        found.append(Case(name, "times, sign test", timed, seeds, effect, effect, log_margin, exact=True))
+        found.append(Case(name, "times, sign test", timed, seeds, effect, effect, log_margin))
     for seeds, effect in ((48, 0.0),):
 
         def sloped(label: str, studies: int, seeds: int = seeds, effect: float = effect) -> list[Row]:
@@ -155,7 +154,7 @@ def _others() -> list[Case]:
             return odds(label, studies, seeds, PLAN, least, e)
 
         name = f"log-odds {least:g} and {effect:g} more per 90 degrees"
-        found.append(Case(name, "odds over distance: GEE, Firth", dosed, seeds, effect, effect, log_margin, exact=True))
+        found.append(Case(name, "odds over distance: GEE, Firth", dosed, seeds, effect, effect, log_margin))
     for seeds, mean in ((24, LEVEL), (48, LEVEL), (96, LEVEL), (48, LEVEL + 0.04), (48, HIGHEST)):
 
         def above(label: str, studies: int, seeds: int = seeds, mean: float = mean) -> list[Row]:

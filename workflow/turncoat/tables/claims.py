@@ -5,7 +5,7 @@ from turncoat.tables.fields import field, table_schema
 
 SCHEMA = table_schema(
     "claims",
-    2,
+    3,
     ("order", "primary_first", "outcome", "stratum"),
     (
         field("order", "integer", "", "place of the claim in the list of claims"),
@@ -36,6 +36,13 @@ SCHEMA = table_schema(
             True,
         ),
         field("equivalence_p", "number", "probability", "p of two one-sided tests against the margin", True),
+        field(
+            "adjusted_equivalence_p",
+            "number",
+            "probability",
+            "equivalence_p after Holm's adjustment (and looks) over the primary rows that are judged",
+            True,
+        ),
         field(
             "margin",
             "number",
