@@ -19,7 +19,7 @@ from turncoat.statistics.intervals import (
     t_interval,
     wilson,
 )
-from turncoat.statistics.matching import crossing, match, smooth
+from turncoat.statistics.matching import match, smooth
 from turncoat.statistics.multiplicity import holm
 from turncoat.statistics.outcomes import Agreements, kappa, limits, outcomes
 from turncoat.statistics.premise import premise
@@ -206,7 +206,8 @@ def test_matching_a_known_trajectory() -> None:
 def test_one_lucky_snapshot_is_no_arrival() -> None:
     capability = np.array([0.3, 0.95, 0.5, 0.6])
     assert smooth(capability).max() < 0.9
-    assert crossing(smooth(capability), 0.9) is None
+    steps = np.arange(4)
+    assert not match(np.array([0, 4]), steps, steps, capability, {}, [0.9])[0.9].arrived[0]
 
 
 def test_undefined_before_the_crossing_takes_the_snapshot_after() -> None:
