@@ -1,5 +1,7 @@
 """Reading all models at once against one model at a time, with numpy's interpolation and scikit-learn's smoothing."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
@@ -52,7 +54,7 @@ def test_all_models_at_once_are_each_alone(seed: int) -> None:
     found = match(offsets, steps, steps * 128.0, capability, {"c": outcome}, LEVELS)
     arrived = gaps = 0
     for level in LEVELS:
-        for model, (first, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+        for model, (first, end) in enumerate(pairwise(offsets)):
             rows = slice(first, end)
             at = np.nan if np.isnan(capability[rows]).any() else step_at(steps[rows], capability[rows], level)
             expected = [at, np.nan, np.nan]
@@ -95,7 +97,7 @@ def test_half_lives_are_of_each_model_alone(seed: int) -> None:
     offsets, steps, capability, _ = courses(seed)
     kept = 1 - capability
     found = half_lives(offsets, steps, steps * 2.0, kept)
-    for model, (first, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for model, (first, end) in enumerate(pairwise(offsets)):
         rows = slice(first, end)
         at = np.nan if np.isnan(kept[rows]).any() else step_at(steps[rows], -kept[rows], -0.5)
         expected = np.inf if np.isnan(at) else np.interp(at, steps[rows], steps[rows] * 2.0)
