@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from turncoat.seeding import generator
+from turncoat.statistics import intervals
 from turncoat.statistics.contrasts import Columns, Plan, columns_of, contrast, contrast_table
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.intervals import (
@@ -72,6 +73,15 @@ def test_bootstrap_is_clustered_by_seed() -> None:
     tripled = bootstrap_mean(np.repeat(values, 3), np.repeat(np.arange(30), 3), 0.95, 4000, random())
     assert tripled.count == 30
     assert tripled.high - tripled.low == pytest.approx(once.high - once.low, rel=0.1)
+
+
+def test_bootstrap_draws_in_pieces_what_it_would_draw_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, seeds = np.random.default_rng(6).exponential(1, 45), np.arange(45) % 30
+    pieces = []
+    for size in (1, 7 * 30, 10**6):
+        monkeypatch.setattr(intervals, "PIECE", size)
+        pieces += [bootstrap_mean(values, rows, 0.95, 200, random()) for rows in (seeds, np.arange(45))]
+    assert pieces[0] == pieces[2] == pieces[4] and pieces[1] == pieces[3] == pieces[5] != pieces[0]
 
 
 def test_bootstrap_without_spread_or_data() -> None:

@@ -30,7 +30,7 @@ SPLITS = (0.1, 0.25, 0.5, 0.75, 0.9)  # shares of the lower class from which the
 BURN_IN, STEPS = 5, 5000  # before the best start is kept, and at most after it
 COARSE, FINE = 1e-3, 1e-8  # largest move of a parameter at which a search ends: in resamples, in the models themselves
 EMPTY = 1e-12  # smallest probability of a class, so that one without models keeps a mean
-PIECE = 2**13  # numbers that a step works on at once: what it makes of them stays in a cache
+PIECE = 2**15  # numbers that a step works on at once: what it makes of them stays in a cache
 
 
 @dataclass(frozen=True)
