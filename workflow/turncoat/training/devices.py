@@ -33,8 +33,28 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def describe_device(device: torch.device) -> dict[str, str]:
+    """What the bits of training depend on of where it runs, besides PyTorch's own version.
+
+    device: its type; processor: the vector instructions of the CPU, or the GPU's name; cuda, triton: versions, empty
+    where there is none.
+    """
+    if device.type != "cuda":
+        return {"device": device.type, "processor": torch.backends.cpu.get_cpu_capability(), "cuda": "", "triton": ""}
+    try:
+        from triton import __version__ as triton
+    except ImportError:
+        triton = ""
+    name = torch.cuda.get_device_properties(device).name
+    return {"device": device.type, "processor": name, "cuda": torch.version.cuda or "", "triton": triton}
+
+
 def chunk_size(device: torch.device) -> int:
-    """Most members trained at once. It never changes a result, only how fast it comes."""
+    """Most members trained at once.
+
+    On a CPU it changes no bit, nor on a GPU of networks that `relu_kernels` trains. Of others it does there: PyTorch's
+    batched products and sums round by how many there are (docs/gpu.md).
+    """
     return GPU_CHUNK if device.type == "cuda" else CPU_CHUNK
 
 
