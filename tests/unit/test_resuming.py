@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from torch import Tensor
 
 import turncoat.stages.training as training_stage
 import turncoat.training.block as block
+import turncoat.training.devices as devices
 import turncoat.training.loop as loop
 from turncoat.dodges import early_stopping
 from turncoat.organisms.gates import MODES, GateControl
@@ -448,19 +450,25 @@ def test_another_jobs_file_is_told_of_and_not_used(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def described(monkeypatch: pytest.MonkeyPatch, name: str, triton: str | None) -> dict[str, str]:
-    """A GPU of that name, with that version of Triton or none, as a training job describes it."""
+def described(monkeypatch: pytest.MonkeyPatch, name: str, **packages: str) -> dict[str, str]:
+    """A GPU of that name beside packages of those versions, as a training job describes it."""
+
+    def version(package: str) -> str:
+        if package not in packages:
+            raise PackageNotFoundError(package)
+        return packages[package]
+
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(name=name))
-    module = None if triton is None else SimpleNamespace(__version__=triton)
-    monkeypatch.setitem(sys.modules, "triton", module)  # type: ignore[arg-type]
+    monkeypatch.setattr(devices, "version", version)
     return describe_device(torch.device("cuda"))
 
 
 def test_a_device_is_described_by_what_bits_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    found = described(monkeypatch, "NVIDIA H200", "3.6.0")
+    found = described(monkeypatch, "NVIDIA H200", triton="3.6.0")
     assert found == {"device": "cuda", "processor": "NVIDIA H200", "cuda": "13.0", "triton": "3.6.0"}
-    assert described(monkeypatch, "NVIDIA H200", None)["triton"] == ""
+    assert described(monkeypatch, "NVIDIA H200")["triton"] == ""
+    assert described(monkeypatch, "NVIDIA H200", **{"pytorch-triton": "3.7"})["triton"] == "3.7"
     here = describe_device(CPU)
     assert here == {"device": "cpu", "processor": torch.backends.cpu.get_cpu_capability(), "cuda": "", "triton": ""}
 
@@ -470,7 +478,7 @@ def test_what_another_device_left_is_not_gone_on_from(
 ) -> None:
     monkeypatch.setenv("TURNCOAT_CHECKPOINT_SECONDS", "0")
     options = argparse.Namespace(checkpoints=tmp_path / "0-4", settings="{}", first_seed=0, seed_count=5)
-    gpu = described(monkeypatch, "NVIDIA H200", "3.6.0")
+    gpu = described(monkeypatch, "NVIDIA H200", triton="3.6.0")
 
     def opened(**other: str) -> CheckpointFile:
         monkeypatch.setattr(training_stage, "describe_device", lambda device: gpu | other)

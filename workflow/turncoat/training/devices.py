@@ -1,6 +1,8 @@
 """Where training runs and how many organisms a step holds at once."""
 
 import gc
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -41,19 +43,22 @@ def describe_device(device: torch.device) -> dict[str, str]:
     """
     if device.type != "cuda":
         return {"device": device.type, "processor": torch.backends.cpu.get_cpu_capability(), "cuda": "", "triton": ""}
-    try:
-        from triton import __version__ as triton
-    except ImportError:
-        triton = ""
     name = torch.cuda.get_device_properties(device).name
-    return {"device": device.type, "processor": name, "cuda": torch.version.cuda or "", "triton": triton}
+    return {"device": device.type, "processor": name, "cuda": torch.version.cuda or "", "triton": _triton()}
+
+
+def _triton() -> str:
+    for name in ("triton", "pytorch-triton"):  # the second in PyTorch's builds of before a release
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return ""
 
 
 def chunk_size(device: torch.device) -> int:
     """Most members trained at once.
 
-    On a CPU it changes no bit, nor on a GPU of networks that `relu_kernels` trains. Of others it does there: PyTorch's
-    batched products and sums round by how many there are (docs/gpu.md).
+    On a CPU it changes no bit, nor on a GPU any of weights that `relu_kernels` trains. Of other weights it does there:
+    PyTorch's batched products and sums round by how many there are (docs/gpu.md).
     """
     return GPU_CHUNK if device.type == "cuda" else CPU_CHUNK
 
