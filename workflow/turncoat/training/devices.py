@@ -1,6 +1,8 @@
 """Where training runs and how many organisms a step holds at once."""
 
 import gc
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -34,8 +36,31 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def describe_device(device: torch.device) -> dict[str, str]:
+    """What the bits of training depend on of where it runs, besides PyTorch's own version.
+
+    device: its type; processor: the vector instructions of the CPU, or the GPU's name; cuda, triton: versions, empty
+    where there is none.
+    """
+    if device.type != "cuda":
+        return {"device": device.type, "processor": torch.backends.cpu.get_cpu_capability(), "cuda": "", "triton": ""}
+    name = torch.cuda.get_device_properties(device).name
+    return {"device": device.type, "processor": name, "cuda": torch.version.cuda or "", "triton": _triton()}
+
+
+def _triton() -> str:
+    for name in ("triton", "pytorch-triton"):  # the second in PyTorch's builds of before a release
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return ""
+
+
 def chunk_size(device: torch.device) -> int:
-    """Most members trained at once. It never changes a result, only how fast it comes."""
+    """Most members trained at once.
+
+    On a CPU it changes no bit, nor on a GPU any of weights that `relu_kernels` trains. Of other weights it does there:
+    PyTorch's batched products and sums round by how many there are (docs/gpu.md).
+    """
     return GPU_CHUNK if device.type == "cuda" else CPU_CHUNK
 
 
