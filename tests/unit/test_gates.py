@@ -20,7 +20,7 @@ from turncoat.stages.training import make_recipe as recipe_of
 from turncoat.tables.weights import load_optimizer, load_organisms
 from turncoat.training.block import Origin, Trained, finetune_block
 from turncoat.training.interventions import Intervention
-from turncoat.training.streams import WINDOW, Task, finetuning_stream
+from turncoat.training.streams import WINDOW, Batch, Task, finetuning_stream
 from turncoat.worlds.objectives import seed_objectives
 
 SEEDS, ROWS, BATCH = [1, 2, 3], 21, 5
