@@ -7,6 +7,7 @@ import pandas
 import pytest
 
 from turncoat.reporting import claim_words
+from turncoat.reporting.summary import MINUS
 from turncoat.reporting.templates import environment
 from turncoat.reporting.verdict_table import strata, verdict_rows
 from turncoat.statistics.claims import ORDER
@@ -74,9 +75,9 @@ def test_infinite_ends_say_what_they_are() -> None:
     never = ROW | {"estimate": INFINITE, "low": 4.6, "high": INFINITE}
     assert claim_words.estimate(never) == "∞ (never) [4.600, ∞ (never)]"
     assert claim_words.ratio(never) == "never [99.48, never]"
-    assert claim_words.value(ROW | {"low": -INFINITE}, "low") == "−∞ (scratch never)"
+    assert claim_words.value(ROW | {"low": -INFINITE}, "low") == f"{MINUS}∞ (scratch never)"
     odds = ROW | {"outcome": "deceptive_odds", "low": -INFINITE, "high": INFINITE, "estimate": 0.0}
-    assert claim_words.estimate(odds) == "0.000 [−∞, ∞]"  # odds are unbounded there: nothing that never came
+    assert claim_words.estimate(odds) == f"0.000 [{MINUS}∞, ∞]"  # odds are unbounded there: nothing that never came
 
 
 def test_models_are_said_of_what_is_compared() -> None:

@@ -98,7 +98,7 @@ def strata(claims: pandas.DataFrame, claim: str) -> Chart | None:
     panel = Panel(
         "",
         _by_verdict(shown, ends, [claim_words.stratum(row) for row in shown.to_dict("records")]),
-        Axis(claim_words.outcome(first), limits=ends),
+        Axis("\n".join(textwrap.wrap(claim_words.outcome(first), 28)), limits=ends),
         Axis(ticks=dict(enumerate(names)), limits=(-0.6, len(shown) - 0.4), reversed=True),
         rules=[("x", margin if levelled else 0, False)],
         shades=[_shade(first.kind, margin, ends)] if margin else [],

@@ -56,9 +56,9 @@ def sentences(claims: pandas.DataFrame, premise: pandas.DataFrame, levels: panda
     null = null[(null.variant == "") & null.start.isin(NON_DECEPTIVE) & null["mean"].notna()]
     if len(null):
         largest = null.loc[null["mean"].abs().idxmax()]
-        starts = ", ".join(sorted(null.start))
+        names = ", ".join(sorted(null.start))
         yield (
-            f"Null arm (X equal to Y), starts that were not made conditional ({starts}): the mean D at the final step "
+            f"Null arm (X equal to Y), starts that were not made conditional ({names}): the mean D at the final step "
             f"that is farthest from zero is {number(largest['mean'])} "
             f"{interval(largest.low, largest.high)} (start {largest.start.replace('_', ' ')}, {largest.n} models)."
         )
