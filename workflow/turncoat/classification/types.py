@@ -63,14 +63,15 @@ def assign(
     """
     if samples < 1:
         raise ValueError(f"samples is {samples}; allowed: 1 or more")
-    reading = _read(measurements, None)
+    means = _over_cues(measurements)
+    reading = _read(measurements, means, None)
     columns: dict[str, npt.NDArray[Any]] = {"type": read_types(measurements, cutoffs)}
     columns |= {name: getattr(reading, part) for name, part in READINGS.items()}
     finite = np.asarray(measurements["finite"], dtype=bool)
     counts = np.zeros((len(TYPES), len(finite)))
     random = generator(0, "type probabilities")
     for _ in range(samples):
-        drawn = _types(_read(measurements, random), cutoffs, finite)
+        drawn = _types(_read(measurements, means, random), cutoffs, finite)
         counts[drawn, np.arange(len(finite))] += 1
     for row, name in enumerate(TYPES):
         columns[f"probability_{name}"] = counts[row] / samples
@@ -83,7 +84,7 @@ def read_types(measurements: Mapping[str, npt.NDArray[Any]], cutoffs: Mapping[st
     if missing:
         raise ValueError(f"types lacks the cutoffs {', '.join(missing)}")
     finite = np.asarray(measurements["finite"], dtype=bool)
-    return np.array(TYPES)[_types(_read(measurements, None), cutoffs, finite)]
+    return np.array(TYPES)[_types(_read(measurements, _over_cues(measurements), None), cutoffs, finite)]
 
 
 def _types(reading: Reading, cutoffs: Mapping[str, float], finite: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
@@ -104,8 +105,22 @@ def _types(reading: Reading, cutoffs: Mapping[str, float], finite: npt.NDArray[n
     return np.select([rule for rule, _ in rules], [index[name] for _, name in rules], default=index["mixed"])
 
 
-def _read(measurements: Mapping[str, npt.NDArray[Any]], random: np.random.Generator | None) -> Reading:
-    """Read the measurements as they are, or moved by one draw of their errors."""
+def _over_cues(measurements: Mapping[str, npt.NDArray[Any]]) -> dict[str, tuple[Array, Array]]:
+    """Mean over the two cue states, and its standard error, of what is read with slots at random."""
+    means: dict[str, tuple[Array, Array]] = {}
+    for name in ("baked", "pointer", "cos_x", "cos_y"):
+        both = [f"random_{state}_{name}" for state in ("overseen", "unoverseen")]
+        error = np.sqrt(np.sum([np.square(measurements[f"{part}_error"]) for part in both], axis=0)) / 2
+        means[name] = np.mean([measurements[part] for part in both], axis=0), error
+    return means
+
+
+def _read(
+    measurements: Mapping[str, npt.NDArray[Any]],
+    means: Mapping[str, tuple[Array, Array]],
+    random: np.random.Generator | None,
+) -> Reading:
+    """Read the measurements as they are, or moved by one draw of their errors; `means` are theirs `_over_cues`."""
 
     def noise() -> float:
         return 0.0 if random is None else float(random.standard_normal())
@@ -115,9 +130,7 @@ def _read(measurements: Mapping[str, npt.NDArray[Any]], random: np.random.Genera
 
     def mean(name: str, noise: float) -> Array:
         """Mean over the two cue states, moved by `noise` of its standard errors."""
-        both = [f"random_{state}_{name}" for state in ("overseen", "unoverseen")]
-        value = np.mean([measurements[part] for part in both], axis=0)
-        error = np.sqrt(np.sum([np.square(measurements[f"{part}_error"]) for part in both], axis=0)) / 2
+        value, error = means[name]
         return np.asarray(value + noise * error, dtype=np.float64)
 
     turn, share = noise(), noise()
