@@ -24,13 +24,14 @@ claims = pandas.read_parquet(study / "tables" / "claims.parquet")
 primary = claims[claims.primary].set_index("claim")
 print(primary[["verdict", "estimate", "low", "high", "n"]].round(3).to_string())
 
-# %% C and D at equal capability, with DuckDB: the study's own settings, X apart from Y
+# %% C and D at equal capability, with DuckDB: the study's own settings, X apart from Y, where enough models got there
+minimum = int(primary.minimum_n["P1"])
 levels = duckdb.sql(f"""
     SELECT outcome, distance, start, CAST(replace(match, 'capability ', '') AS DOUBLE) AS capability,
            mean, low, high, n
     FROM '{study}/tables/levels.parquet'
     WHERE setting = '' AND variant = '' AND distance > 0 AND outcome IN ('c', 'd')
-      AND match LIKE 'capability %' AND mean IS NOT NULL
+      AND match LIKE 'capability %' AND mean IS NOT NULL AND n >= {minimum}
     ORDER BY outcome, distance, start, capability
 """).df()
 print(levels.to_string())

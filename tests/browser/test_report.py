@@ -77,6 +77,21 @@ def test_rows_sort_by_click_and_by_key(opened: Opened) -> None:
     assert rows(opened) == first
 
 
+def test_an_infinite_estimate_is_the_largest_and_no_number_stays_last(opened: Opened) -> None:
+    page = opened.page
+    page.evaluate("""() => {
+        document.getElementById('P1').dataset.estimate = 'Infinity';
+        document.getElementById('G1').dataset.estimate = '-Infinity';
+    }""")
+    button = page.locator("#verdict-table thead button", has_text="Estimate")
+    number = "row => row.dataset.estimate !== ''"
+    button.click()
+    known = page.eval_on_selector_all("tr.claim", f"rows => rows.filter({number}).map(row => row.id)")
+    assert rows(opened)[: len(known)] == known and (known[0], known[-1]) == ("G1", "P1") and len(known) > 3
+    button.click()
+    assert rows(opened)[0] == "P1" and rows(opened)[len(known) - 1] == "G1"
+
+
 @pytest.mark.parametrize("opened", SCREENS[::2], indirect=True)
 def test_rows_filter_by_text_and_verdict(opened: Opened) -> None:
     page, everyone = opened.page, rows(opened)

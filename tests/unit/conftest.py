@@ -2,10 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from running import FINETUNE, PRETRAIN, train
+
+if TYPE_CHECKING:
+    from figured import Made
 
 torch.set_num_threads(1)
 sys.path.append(str(Path(__file__).parents[1]))  # where the synthetic study lies
@@ -20,3 +24,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "s left" in log
     train("finetune", "bbbbbbbbbb", FINETUNE, root / "child", "--parent", str(root / "parent"))
     return root
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> "Made":
+    """A synthetic study's tables, and the figures that its report draws of them."""
+    from figured import tables_and_figures
+
+    return tables_and_figures(tmp_path_factory.mktemp("figures"))

@@ -124,6 +124,19 @@ def test_adjustment_is_over_primary_strata_only(planted: tuple[Path, pandas.Data
     assert adjusted.claim.tolist() == ["P1", "P2", "P3", "P4a", "P4b", "P4c", "G1", "G3", "G5"]
 
 
+def test_the_table_says_how_each_verdict_is_reached(planted: tuple[Path, pandas.DataFrame]) -> None:
+    claims = planted[1]
+    primary_kinds = claims[claims.primary].set_index("claim").kind
+    assert primary_kinds[["P1", "P4c", "G1", "G3", "G5"]].tolist() == ["difference", "equal", "above", "below", "above"]
+    called = {"supported", "contradicted"}
+    for row in claims[claims.verdict.isin(called)].itertuples():
+        over = row.low > {"above": row.margin, "below": row.margin, "equal": row.margin}.get(row.kind, 0.0)
+        if row.kind in ("difference", "above", "below"):
+            assert over == ((row.verdict == "supported") == (row.kind != "below")), row.stratum
+    assert set(claims.kind[claims.verdict == "identity"]) == {"identity"}
+    assert set(claims.kind[claims.verdict == "no_effect"]) == {"difference"}
+
+
 def test_planted_null_is_no_effect(tmp_path: Path) -> None:
     """Deceptive models whose D is null heed the price and not the cue: they are not deceptive either."""
     starts = ["internal", "corrigible", "deceptive", "scratch", "scratch_exposed"]

@@ -91,6 +91,28 @@ def test_the_command_prints_and_writes(pair: list[Path], tmp_path: Path, capsys:
     )
 
 
+def test_what_is_said_of_an_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standing, a ratio's scale, a reason in place of a number; and nothing twice."""
+    claims_of = {
+        "P1": estimate("no_effect", -0.02, 0.02),
+        "P2": estimate("no_effect", -0.02, 0.02, confirmatory=True),
+        "P4c": estimate("contradicted", 1.0, 3.0, outcome="points_to_x", stratum="internal over scratch, points_to_x"),
+        "P9": {"verdict": "not_tested", "reason": "no models", "stratum": "primary"},
+        "P10": estimate("not_tested", 0.1, 0.2, reason="premise failed"),
+    }
+    folders = [write(tmp_path / name, claims_of) for name in ("one", "two")]
+    page = tmp_path / "side.html"
+    main([*map(str, folders), "--output", str(page)])
+    printed = capsys.readouterr().out
+    assert printed.count("(D: internal minus scratch; exploratory)") == 2 * 2  # P1 and P10 in both
+    assert printed.count("(D: internal minus scratch)") == 2  # P2, confirmatory
+    assert printed.count("2.000 [1.000, 3.000], as a ratio 7.39 [2.72, 20.09], n 24") == 2
+    assert "points_to_x" not in printed and printed.count("no models") == 1 and "(d: primary)" not in printed
+    assert "table.study" not in printed and "study:" not in printed
+    text = page.read_text()
+    assert text.count("; exploratory</span>") == 3 * 2 and text.count("as a ratio 7.39") == 2
+
+
 def test_three_studies_and_equal_names(pair: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     third = write(tmp_path / "three", {"P1": estimate("no_effect", 0.02, 0.04)}, {"study": "one"})
     main(list(map(str, [*pair, third])))

@@ -55,6 +55,20 @@ def test_tangos_score_is_that_of_the_restricted_maximum(only: int, missing: int,
     assert tango_score(only, missing, pairs, difference) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize(("only", "missing", "pairs"), [(0, 0, 0), (3, 3, 5), (-1, 0, 5)])
+def test_counts_that_are_none_of_the_pairs_are_refused(only: int, missing: int, pairs: int) -> None:
+    with pytest.raises(ValueError, match=rf"only {only} and missing {missing} of {pairs} pairs; allowed"):
+        tango_score(only, missing, pairs, 0.1)
+    with pytest.raises(ValueError, match=f"{pairs} pairs"):
+        tango_interval(only, missing, pairs, 0.95)
+
+
+def test_firth_refuses_columns_that_depend_on_each_other() -> None:
+    design = np.column_stack([np.ones(8), np.arange(8.0), 2 * np.arange(8.0)])
+    with pytest.raises(np.linalg.LinAlgError):
+        firth(design, np.array([0.0, 1.0] * 4))
+
+
 def test_paired_shares_at_nothing_and_at_everything() -> None:
     none, all_ = np.zeros(48), np.ones(48)
     same = paired_shares(none, none, 0.05, 0.95)

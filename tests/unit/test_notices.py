@@ -1,5 +1,6 @@
 """What stands at the top of the report: each shortcoming of a study is said, and none that it does not have."""
 
+import html
 import re
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from turncoat.reporting.notices import notices
 from turncoat.reporting.page import write_report
 
 SEEDS = range(1000, 1024)
-FINE: dict[str, Any] = {"first": {}, "edited": False}
 
 
 def tables(seeds: Any = SEEDS, **changes: pandas.DataFrame) -> dict[str, pandas.DataFrame]:
@@ -33,6 +33,7 @@ def tables(seeds: Any = SEEDS, **changes: pandas.DataFrame) -> dict[str, pandas.
         }
     )
     claims = pandas.DataFrame({"claim": ["P1"], "primary": [True], "confirmatory": [True], "verdict": ["no_effect"]})
+    claims["status"] = "confirmatory"
     levels = pandas.DataFrame(
         {
             "match": ["capability 0.90"] * 2, "outcome": "d", "setting": "", "variant": "", "models": 24,
@@ -45,9 +46,9 @@ def tables(seeds: Any = SEEDS, **changes: pandas.DataFrame) -> dict[str, pandas.
     return found | changes
 
 
-def said(found: dict[str, pandas.DataFrame], manifest: Any = None, **config: Any) -> dict[str, str]:
+def said(found: dict[str, pandas.DataFrame], **config: Any) -> dict[str, str]:
     settings = load_config({**SMALL, **config}).model_dump()
-    return {item.title: item.text for item in notices(found, settings, FINE if manifest is None else manifest)}
+    return {item.title: item.text for item in notices(found, settings)}
 
 
 def test_a_whole_study_has_no_notice() -> None:
@@ -88,20 +89,45 @@ def test_divergence_and_slow_models_are_counted() -> None:
     assert "internal at 90°, 3 of 24" in found[slow]
 
 
+def test_slow_models_of_every_setting_are_counted_the_studys_own_first() -> None:
+    levels = pandas.concat([tables()["levels"]] * 4, ignore_index=True)
+    levels["setting"] = ["", "", "gate open_in", "gate open_in", "", "", "optimizer sgd", "optimizer sgd"]
+    levels["variant"] = [""] * 4 + ["steps 100"] * 2 + [""] * 2
+    levels["never_arrived"] = [0, 3, 0, 24, 5, 0, 2, 2]  # of 24: two are fewer than a tenth
+    text = said(tables(levels=levels))["Many models never reach capability 0.9."]
+    found = text[text.index("Settings") :]
+    assert found == (
+        "Settings (3, the study's own first): scratch at 90°, 3 of 24; scratch at 90° (gate open_in), 24 of 24; "
+        "internal at 90° (steps 100), 5 of 24."
+    )
+
+
 @pytest.mark.parametrize(
-    ("manifest", "seeds", "words"),
-    [
-        ({}, SEEDS, "no manifest"),
-        (FINE | {"edited": True}, SEEDS, "changed after the study began"),
-        (FINE, range(24), "seeds below 1000"),
-        (FINE, SEEDS, "made with other claims or another configuration"),
-    ],
+    "reason",
+    ["seeds below 1000", "2 jobs are missing; edited since the first start: claims or the code that judges them"],
 )
-def test_why_verdicts_are_exploratory(manifest: Any, seeds: range, words: str) -> None:
-    claims = tables()["claims"].assign(confirmatory=False)
-    config = {"seeds": {"first": seeds[0], "count": 24, "block": 24}}
-    found = said(tables(seeds, claims=claims), manifest, **config)
-    assert list(found) == ["Every verdict is exploratory."] and words in found["Every verdict is exploratory."]
+def test_why_verdicts_are_exploratory_is_what_the_table_says(reason: str) -> None:
+    claims = pandas.DataFrame(
+        {
+            "claim": ["P1", "P2", "P1"],
+            "primary": [True, True, False],
+            "confirmatory": False,
+            "verdict": "no_effect",
+            "status": [f"exploratory: {reason}"] * 2 + [f"exploratory: not the claim's primary stratum; {reason}"],
+        }
+    )
+    assert said(tables(claims=claims)) == {"Every verdict is exploratory.": f"Not confirmatory: {reason}."}
+    claims.loc[1, "confirmatory"] = True
+    assert said(tables(claims=claims)) == {}
+
+
+def test_a_real_tables_reason_stands_at_the_top(tmp_path: Path) -> None:
+    """The aggregate stage's own words, of a study without a manifest."""
+    claims = study(tmp_path, **one_arm(["internal", "scratch"]))
+    write_report(load_config({**SMALL, **one_arm(["internal", "scratch"])}).model_dump(), tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    reason = claims.status[claims.primary].iloc[0].removeprefix("exploratory: ")
+    assert reason and f"Not confirmatory: {reason}." in html.unescape(text[: text.index("The answer in one minute")])
 
 
 def test_a_study_of_one_seed_with_a_diverged_model_still_builds(tmp_path: Path) -> None:

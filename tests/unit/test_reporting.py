@@ -155,13 +155,58 @@ def test_each_claim_has_one_row_that_opens_to_what_is_behind_it(page: tuple[Path
         assert verdict == row.verdict and " ".join(row.reason.split()) in words, name
         assert float(estimate) == pytest.approx(row.estimate, rel=1e-5) if estimate else np.isnan(row.estimate), name
         if estimate:
-            assert row.stratum in words and f"{row.n} seeds" in words and number(row.low) in words, name
+            assert (
+                row.stratum.replace(f", {row.outcome}", "") in words
+                and f"{row.n} seeds" in words
+                and number(row.low) in words
+            ), name
             assert f'id="figure-claim-{name}"' in text or not row.margin > 0 or np.isinf(row.estimate), name
     counted = re.findall(r'data-verdict="(\w*)" aria-pressed="\w+">(?:<i[^>]*></i>)?<b>(\d+)</b>', text)
     verdicts = [verdict for _, verdict, _ in shown]
     assert {name: int(count) for name, count in counted if name} == {
         name: verdicts.count(name) for name in set(verdicts)
     }
+
+
+def test_an_opened_row_says_models_standing_and_the_test_that_counts(page: tuple[Path, str]) -> None:
+    folder, text = page
+    claims = pandas.read_parquet(folder / "tables" / "claims.parquet")
+    primary = claims[claims.primary].set_index("claim")
+    g5, null = primary.loc["G5"], primary[primary.verdict == "no_effect"].iloc[0]
+    words = opened(text, "G5")
+    assert f"{g5.n_start} conditional models" in words and "and 0 models" not in words
+    assert "Level 0.950, to lie above it" in words and "Equivalence p" not in words
+    assert null.adjusted_equivalence_p < 0.05
+    words = html.unescape(opened(text, str(null.name)))
+    adjusted = "< 0.001" if null.adjusted_equivalence_p < 0.001 else f"{null.adjusted_equivalence_p:.3f}"
+    assert re.search(rf"Equivalence p; adjusted \(Holm\): the verdict rests on it [^;]*; {adjusted} ", words)
+    assert words.count(null.status) == 1 and "Standing " + null.status in words
+    assert ("Had none been left out" in words) == bool(null.never_start or null.never_reference)
+    ratio = html.unescape(opened(text, "P4c"))
+    row = primary.loc["P4c"]
+    assert f"as a ratio, without unit: {number(np.exp(row.estimate), 2)}" in ratio and "a ratio of 1.25" in ratio
+    assert "points_to_x" not in ratio and 'href="#turning"' in text
+
+
+def test_texts_of_the_gating_section_stand_beside_their_figures(page: tuple[Path, str]) -> None:
+    gating = section(page[1], "gating")
+    order = ["A circuit is found by", 'id="figure-flow"', "rank correlation across the units", 'id="figure-gating"',
+             'id="figure-factorial"']  # fmt: skip
+    places = [gating.index(words) for words in order]
+    assert places == sorted(places)
+    assert "at 90°, last step" in gating
+
+
+def test_the_null_arm_is_not_said_to_be_bounded(page: tuple[Path, str]) -> None:
+    folder, text = page
+    levels = pandas.read_parquet(folder / "tables" / "levels.parquet")
+    null = levels.query(
+        "distance == 0 and match == 'final step' and outcome == 'd' and setting == '' and variant == ''"
+    )
+    row = null[null.start == "internal"].iloc[0]  # of two starts at 0 degrees the one that was not made conditional
+    answer = section(text, "verdicts")
+    assert f"farthest from zero is {number(row['mean'])} {interval(row.low, row.high)}" in answer
+    assert f"(start internal, {row.n} models)" in answer and "at most" not in answer
 
 
 def test_the_page_carries_every_other_stratum(page: tuple[Path, str]) -> None:

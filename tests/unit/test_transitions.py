@@ -1,5 +1,6 @@
 """When models turn, and what they are at equal capability: against trajectories whose answer has a closed form."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas
 import pytest
 from aggregated import Truth, one_arm, study
 
+from turncoat.statistics.claims import CLAIMS
 from turncoat.statistics.contrasts import ARM, Plan, columns_of, contrast
 from turncoat.statistics.outcomes import limits
 from turncoat.statistics.study import matched_models, offsets_of
@@ -90,6 +92,21 @@ def test_ratios_of_known_times_and_the_censored() -> None:
     assert row.reference == "scratch" and row.estimate == pytest.approx(np.log(3))
     assert (row.n_pairs, row.never_start, row.never_reference, row.never_both) == (13, 3, 2, 1)
     assert row.p == pytest.approx(2 * 14 / 2**13)  # 12 above, 1 below zero
+
+
+def test_times_are_equal_within_the_margin_that_p4c_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = {"setting": "", "variant": "", "distance": 90.0, "diverged": False, "quantity": "turn", "seed": range(8)}
+    times = pandas.concat(
+        [
+            pandas.DataFrame(place | {"start": "internal", "times": [110.0] * 7 + [140.0]}),
+            pandas.DataFrame(place | {"start": "scratch", "times": 100.0}),
+        ]
+    )
+    assert CLAIMS["P4c"].margin == pytest.approx(np.log(1.25))
+    assert ratio_table(times, PLAN).equivalence_p.item() == pytest.approx(9 / 2**8)  # 7 of 8 below the margin
+    wider = {"P4c": replace(CLAIMS["P4c"], margin=float(np.log(1.5)))}
+    monkeypatch.setattr("turncoat.statistics.transitions.CLAIMS", wider)
+    assert ratio_table(times, PLAN).equivalence_p.item() == pytest.approx(1 / 2**8)
 
 
 def test_readings_take_the_worse_cue_state_and_the_share_of_slot_2() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from turncoat.reporting.comparison import Study, compared, differing, read_study
-from turncoat.reporting.summary import VERDICT_WORDS, interval, number
+from turncoat.reporting.summary import VERDICT_WORDS
 from turncoat.reporting.templates import environment
 from turncoat.tables.atomic import TableError, write_text
 
@@ -52,17 +52,24 @@ def as_text(studies: Sequence[Study]) -> str:
     for row in compared(studies):
         meets = {True: "; intervals overlap", False: "; INTERVALS DO NOT OVERLAP", None: ""}[row["overlap"]]
         lines.append(f"{row['claim'].id}: {row['claim'].sentence} [{AGREEMENT[row['agreement']]}{meets}]")
+        reasons = {answer and answer["reason"] for answer in row["answers"]}
+        estimated = any(answer and answer["estimate"] == answer["estimate"] for answer in row["answers"])
+        if row["agreement"] == "none" and not estimated and len(reasons) == 1:
+            lines.append(f"  {'all':{width}}  {VERDICT_WORDS['not_tested']:12}  ({reasons.pop()})")
+            continue
         for name, answer in zip(names, row["answers"], strict=True):
             if answer is None:
                 lines.append(f"  {name:{width}}  not among its claims")
                 continue
             words = f"  {name:{width}}  {VERDICT_WORDS[answer['verdict']]:12}"
-            if answer["estimate"] == answer["estimate"]:
-                words += f"  {number(answer['estimate'])} {interval(answer['low'], answer['high'])}, n {answer['n']}"
-            lines.append(f"{words}  ({answer['outcome']}: {answer['stratum']})")
+            if answer["estimate"] != answer["estimate"]:
+                lines.append(f"{words}  ({answer['reason']})")
+                continue
+            ratio = f", as a ratio {answer['ratio']}" if answer["ratio"] else ""
+            lines.append(f"{words}  {answer['number']}{ratio}, n {answer['n']}  ({answer['what']})")
     for title, columns in (("Configuration", [s.config for s in studies]), ("Code", [s.code for s in studies])):
         rows = differing(columns)
-        lines += ["", f"{title}: {'no difference' if not rows else f'{len(rows)} differences'}"]
+        lines += ["", f"{title}: {f'{len(rows)} differ' if rows else 'no difference'}"]
         lines += [f"  {key}: {' | '.join(value or '-' for value in values)}" for key, values in rows]
     return "\n".join(lines)
 

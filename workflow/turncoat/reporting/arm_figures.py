@@ -9,7 +9,6 @@ from turncoat.reporting.style import look
 from turncoat.statistics.factors import factors_of
 
 METHODS = ("method", "optimizer", "optimizer_state", "schedule", "samples")
-MOST_PANELS = 8
 PER_ROW = 4
 
 
@@ -25,7 +24,7 @@ def learning(trajectories: pandas.DataFrame, distance: float) -> Chart:
     if not found:
         return nothing("learning", label, "no model was fine-tuned at the premise distance")
     panels = []
-    for setting, variant in found[:MOST_PANELS]:
+    for setting, variant in found:
         here = tuned[(tuned.setting == setting) & (tuned.variant == variant) & (tuned.episodes > 0)]
         lines = [_learnt(start, here[here.start == start]) for start in ordered(here.start)]
         title = ", ".join(part for part in (setting, variant) if part) or "the study's own"
@@ -41,7 +40,8 @@ def _learnt(start: str, rows: pandas.DataFrame) -> Series:
 
 
 def dodges(table: pandas.DataFrame, distance: float) -> Chart:
-    """Change of D by dodge, dodge minus plain, a panel for each start; beside it what capability costs in episodes."""
+    """Change of D by dodge, dodge minus plain, a panel for each start; in a column right of it what capability costs
+    in episodes."""
     label = "Change in D by dodge and start with intervals, and the ratio of episodes to capability"
     here = table[(table.distance == distance) & table.d_change.notna()]
     starts = ordered(here.start)
@@ -51,8 +51,12 @@ def dodges(table: pandas.DataFrame, distance: float) -> Chart:
     at = {name: float(place) for place, name in enumerate(names)}
     words = places([name.removeprefix("dodge ") for name in names])
     low, high = float(here.d_low.fillna(here.d_change).min()), float(here.d_high.fillna(here.d_change).max())
-    room = 0.12 * (max(high, 0) - min(low, 0) or 1)
-    axes = Axis("D, dodge minus plain", limits=(min(low, 0) - room, max(high, 0) + room)), Axis(ticks=words)
+    span = max(high, 0) - min(low, 0) or 1
+    edge, column = (
+        max(high, 0) + 0.1 * span,
+        max(high, 0) + 0.4 * span,
+    )  # right of all intervals, where costs are listed
+    axes = Axis("D, dodge minus plain", limits=(min(low, 0) - 0.1 * span, edge + 0.6 * span)), Axis(ticks=words)
     panels = []
     for start in starts:
         rows = here[here.start == start]
@@ -62,10 +66,15 @@ def dodges(table: pandas.DataFrame, distance: float) -> Chart:
             low=rows.d_low,
             high=rows.d_high,
             n=rows.n_pairs,
-            note=rows.episodes_ratio.map(_times),
+            tip=rows.episodes_ratio.map(_times),
         )
         points = Series(start, data, "points", across=True, **look(start))
-        panels.append(Panel(start.replace("_", " "), [points], *axes, rules=[("x", 0, False)]))
+        costs = Series(
+            start, frame(x=column, y=rows.dodge.map(at), note=rows.episodes_ratio.map(_times)), "text", legend=False
+        )
+        panels.append(
+            Panel(start.replace("_", " "), [points, costs], *axes, rules=[("x", 0, False), ("x", edge, True)])
+        )
     return Chart("dodges", label, panels, len(panels), (3.4, 0.34 * len(names) + 1.4))
 
 

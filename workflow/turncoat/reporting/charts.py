@@ -31,8 +31,9 @@ class Axis:
 @dataclass(frozen=True)
 class Series:
     """Marks of one name. `data` has the columns x and y, and where known low and high (the interval, along x where
-    `across`, else along y), n (models or seeds behind it), shown (x in words) and note (words beside the point, or the
-    text itself).
+    `across`, else along y), n (models or seeds behind it), shown (the place in words), said (the value with its
+    interval in words, where it is drawn in other units or cut), tip (more words, on hovering alone) and note (the text
+    of a series of kind text).
 
     Series of one name share a legend entry, in all panels. `width` is that of bars, in units of their axis.
     """
@@ -74,14 +75,15 @@ class Heat:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes. `rules` are constant lines (axis, value, dotted), `shades` bands (axis, low, high)."""
+    """One pair of axes. `rules` are constant lines (axis, value, dotted), `shades` bands (axis, low, high, claimed):
+    grey, or green where they are the side of a level that a claim speaks of."""
 
     title: str = ""
     series: Sequence[Series] = ()
     x: Axis = Axis()
     y: Axis = Axis()
     rules: Sequence[tuple[str, float, bool]] = ()
-    shades: Sequence[tuple[str, float, float]] = ()
+    shades: Sequence[tuple[str, float, float, bool]] = ()
     diagonal: bool = False
     heat: Heat | None = None
 

@@ -10,11 +10,12 @@ import pandas
 import pyarrow.parquet as parquet
 import yaml
 
+from turncoat.reporting import claim_words
 from turncoat.statistics.claims import CLAIMS, ORDER
 from turncoat.tables import claims
 from turncoat.tables.atomic import TableError, read_table
 
-IGNORED = ("study",)  # what differs between studies by its nature
+IGNORED = ("study", "table.study")  # what differs between studies by its nature
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def compared(studies: Sequence[Study]) -> list[dict[str, Any]]:
 
     `agreement` is 'same' or 'differ' among the studies that tested it; 'one' where a single one did and 'none' where
     none did. `overlap` says whether all intervals of one outcome and stratum meet (None: not comparable, as where the
-    primary strata are not one).
+    primary strata are not one). An answer has `number`, `ratio` (of a log-ratio) and `what` in words.
     """
     rows = []
     for name in ORDER:
@@ -104,7 +105,14 @@ def _answer(study: Study, claim: str) -> dict[str, Any] | None:
         return None
     row = study.primary.loc[claim]
     names = ("verdict", "outcome", "stratum", "estimate", "low", "high", "n", "margin", "reason", "confirmatory")
-    return {name: row[name] for name in names}
+    words = {"number": claim_words.estimate(row), "ratio": claim_words.ratio(row), "what": _what(row)}
+    return {name: row[name] for name in names} | words
+
+
+def _what(row: Mapping[str, Any]) -> str:
+    """What a number is of and where, and whether it was declared beforehand."""
+    standing = "" if row["confirmatory"] else "; exploratory"
+    return f"{claim_words.outcome(row)}: {claim_words.stratum(row)}{standing}"
 
 
 def _overlap(answers: Sequence[Mapping[str, Any]]) -> bool | None:

@@ -22,16 +22,19 @@ CLOSE = 0.15  # half the height of the close-up on starts that were not made con
 CONDITIONAL = ("conditional", "benign_conditional", "placebo_conditional", "deceptive", "internal_strategic")
 
 
-def headline(levels: pandas.DataFrame, margin: float) -> Chart:
+def headline(levels: pandas.DataFrame, margin: float, minimum: int) -> Chart:
     """C and D against capability, a column for each distance, a line for each start.
 
-    The last row shows D again, close up, without the starts that were made conditional, against the margin.
+    The last row shows D again, close up, without the starts that were made conditional, against the margin. Means of
+    fewer than `minimum` models are left out: few that arrive early are no picture of an arm.
     """
     label = "C and D against capability on X, by start and distance between the objectives, with intervals"
-    own = headline_rows(levels)
+    own = headline_rows(levels, minimum)
     distances = sorted(own.distance.unique())
     if not distances:
-        return nothing("headline", label, "no arm at a distance above 0 reaches a compared capability")
+        return nothing(
+            "headline", label, f"no arm at a distance above 0 reaches a compared capability with {minimum} models"
+        )
     rows = (
         ("c", "C: shortfall of transfer", False),
         ("d", "D: C less placebo", False),
@@ -51,17 +54,17 @@ def headline(levels: pandas.DataFrame, margin: float) -> Chart:
                     Axis("capability on X"),
                     axis,
                     rules=[("y", 0, False)],
-                    shades=[("y", -margin, margin)] if close else [],
+                    shades=[("y", -margin, margin, False)] if close else [],
                 )
             )
     return Chart("headline", label, panels, len(distances), (3.2, 2.6))
 
 
-def headline_rows(levels: pandas.DataFrame) -> pandas.DataFrame:
+def headline_rows(levels: pandas.DataFrame, minimum: int) -> pandas.DataFrame:
     """Rows of the table `levels` that the headline shows, with the capability as a number: the study's own settings,
-    X apart from Y, at equal capability, where anything got there."""
+    X apart from Y, at equal capability, where at least `minimum` models got there."""
     own = levels[(levels.setting == "") & (levels.variant == "") & (levels.distance > 0)]
-    own = own[own.match.str.startswith("capability") & own["mean"].notna()]
+    own = own[own.match.str.startswith("capability") & own["mean"].notna() & (own.n >= minimum)]
     return own.assign(capability=own.match.str.removeprefix("capability ").astype(float))
 
 

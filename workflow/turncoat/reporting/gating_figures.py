@@ -30,19 +30,20 @@ HEATS = {
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
 
 
-def flow(ledger: pandas.DataFrame, confidence: float) -> Chart:
+def flow(ledger: pandas.DataFrame, distance: float, confidence: float) -> Chart:
     """Where gradient goes: how open each circuit is in each cue state, and its gradient per unit.
 
-    Of fine-tuned models with two motives, at the last step, the study's own settings. Gradient: mean square over the
-    circuit's units of the norm on incoming weights, relative to all units of the layer in that model and state. Bars
-    are Student intervals over models.
+    Of fine-tuned models with two motives, at the last step and one distance, the study's own settings. Gradient: mean
+    square over the circuit's units of the norm on incoming weights, relative to all units of the layer in that model
+    and state. Bars are Student intervals over seeds.
     """
     label = "Open share and squared gradient per unit of the X and the M circuit, overseen and unoverseen"
+    label += f", at {distance:g} degrees"
     own = ledger[~ledger.diverged.astype(bool) & (ledger.step == ledger.steps) & (ledger.setting == "")]
-    own = own[(own.variant == "") & (own.distance > 0) & own.state.isin(STATES)]
+    own = own[(own.variant == "") & (own.distance == distance) & own.state.isin(STATES)]
     starts = [start for start in TWO_MOTIVES if start in set(own.start)]
     if not starts:
-        return nothing("flow", label, "no start of this study serves two motives")
+        return nothing("flow", label, f"no start with two motives was fine-tuned at {distance:g} degrees")
     own = own[own.start == starts[0]].assign(square=lambda frame: frame.gradient_in**2 / frame.units)
     keys = ["organism_id", "layer", "state"]
     everyone = own[own.circuit == "all"].set_index(keys).square
@@ -63,14 +64,15 @@ def _circuits(rows: pandas.DataFrame, column: str, confidence: float) -> list[Se
     found = []
     for offset, (circuit, (colour, label)) in enumerate(CIRCUITS.items()):
         of_circuit = rows[rows.circuit == circuit]
-        estimates = [_interval(of_circuit[of_circuit.state == state][column], confidence) for state in STATES]
+        estimates = [_interval(of_circuit[of_circuit.state == state], column, confidence) for state in STATES]
         at = np.arange(len(STATES)) + 0.27 * (offset - 1)
         found.append(Series(label, _estimates(at, estimates), "bars", colour, width=0.25))
     return found
 
 
-def _interval(values: pandas.Series, confidence: float) -> Estimate:
-    return t_interval(values.dropna().to_numpy(float), confidence)
+def _interval(rows: pandas.DataFrame, column: str, confidence: float) -> Estimate:
+    """Mean over seeds, each being the mean of its models, with Student's interval: seeds are what is independent."""
+    return t_interval(rows.groupby("seed")[column].mean().dropna().to_numpy(float), confidence)
 
 
 def _estimates(at: np.ndarray, found: Sequence[Estimate]) -> pandas.DataFrame:
@@ -88,7 +90,7 @@ def reinforcement(table: pandas.DataFrame, section: Mapping[str, Any], distance:
 
     Of the arms that primary rows of the claims stand in, the prompt and the signal apart; trained networks of the
     study's own settings at the premise distance. `section` is the configuration's `reinforcement`. Bars are Student
-    intervals over models.
+    intervals over seeds.
     """
     label = "Change of the gains of X and M by training prompt and signal, planted and trained networks"
     sound = table[table.matched.astype(bool) & ~table.diverged.astype(bool)] if len(table) else table
@@ -120,7 +122,7 @@ def _changes(title: str, rows: pandas.DataFrame, confidence: float) -> Panel:
         for prompt, signal in arms:
             arm = rows[(rows.prompt == prompt) & (rows.signal == signal)]
             column = "woken_change" if (motive == "x") == (prompt > 0) else "dormant_change"
-            found.append(_interval(arm[column], confidence))
+            found.append(_interval(arm, column, confidence))
         at = np.arange(len(arms)) + 0.36 * (offset - 0.5)
         bars.append(Series(label, _estimates(at, found), "bars", colour, width=0.34))
     names = {1.0: "overseen", -1.0: "unoverseen"}

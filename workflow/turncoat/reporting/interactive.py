@@ -29,7 +29,7 @@ SYMBOLS = {
 BLUES = [[0, "#f7fbff"], [0.5, "#6baed6"], [1, "#08306b"]]
 RED_BLUE = [[0, "#2166ac"], [0.5, "#f7f7f7"], [1, "#b2182b"]]
 RULE = "#7a7a7a"
-SHADE = "rgba(128,128,128,0.16)"
+SHADES = {False: "rgba(128,128,128,0.16)", True: "rgba(0,158,115,0.16)"}
 
 
 def interactive(chart: Chart) -> dict[str, Any]:
@@ -150,11 +150,11 @@ def _hovers(series: Series, panel: Panel) -> list[str]:
         low, high = row.get("low"), row.get("high")
         if low is not None and not pandas.isna(low):
             text += f" {interval(low, high)}"
-        lines.append(text)
+        lines.append(row.get("said") or text)
         if "n" in row and not pandas.isna(row["n"]):
             lines.append(f"n = {int(row['n'])}")
-        if row.get("note"):
-            lines.append(str(row["note"]))
+        if row.get("tip"):
+            lines.append(str(row["tip"]))
         found.append("<br>".join(lines))
     return found
 
@@ -202,10 +202,10 @@ def _rule(axis: str, value: float, dotted: bool) -> dict[str, Any]:
     return {"type": "line", "layer": "below", "line": line} | ends
 
 
-def _shade(axis: str, low: float, high: float) -> dict[str, Any]:
+def _shade(axis: str, low: float, high: float, claimed: bool) -> dict[str, Any]:
     other = "y" if axis == "x" else "x"
     ends = {f"{axis}0": low, f"{axis}1": high, f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain"}
-    return {"type": "rect", "layer": "below", "fillcolor": SHADE, "line": {"width": 0}} | ends
+    return {"type": "rect", "layer": "below", "fillcolor": SHADES[claimed], "line": {"width": 0}} | ends
 
 
 def _axis(axis: Axis) -> dict[str, Any]:

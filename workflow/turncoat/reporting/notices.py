@@ -22,9 +22,7 @@ class Notice:
     grave: bool = True
 
 
-def notices(
-    tables: Mapping[str, pandas.DataFrame], config: Mapping[str, Any], manifest: Mapping[str, Any]
-) -> list[Notice]:
+def notices(tables: Mapping[str, pandas.DataFrame], config: Mapping[str, Any]) -> list[Notice]:
     """What stands at the top of the report, the grave first."""
     found = [
         *_misread(tables["validation"]),
@@ -32,7 +30,7 @@ def notices(
         *_few_seeds(tables["organisms"], tables["claims"], config),
         *_diverged(tables["organisms"]),
         *_never(tables["levels"], config),
-        *_exploratory(tables["organisms"], tables["claims"], manifest),
+        *_exploratory(tables["claims"]),
     ]
     return sorted(found, key=lambda notice: not notice.grave)
 
@@ -106,34 +104,30 @@ def _diverged(organisms: pandas.DataFrame) -> Iterator[Notice]:
 
 def _never(levels: pandas.DataFrame, config: Mapping[str, Any]) -> Iterator[Notice]:
     level = config["statistics"]["primary_capability"]
-    here = levels[(levels.match == f"capability {level:.2f}") & (levels.outcome == "d") & (levels.setting == "")]
-    here = here[(here.variant == "") & (here.models > 0)]
+    here = levels[(levels.match == f"capability {level:.2f}") & (levels.outcome == "d") & (levels.models > 0)]
     slow = here[here.never_arrived > (1 - config["statistics"]["minimum_arrived"]) * here.models]
     if slow.empty:
         return
-    words = [
-        f"{row.start.replace('_', ' ')} at {row.distance:g}°, {row.never_arrived} of {row.models}"
-        for row in slow.itertuples()
-    ]
+    plain = (slow.setting == "") & (slow.variant == "")
+    slow = slow.assign(share=slow.never_arrived / slow.models, plain=plain)
+    slow = slow.sort_values(["plain", "share"], ascending=False, kind="stable")
+    words = []
+    for row in slow.itertuples():
+        differs = ", ".join(filter(None, (row.setting, row.variant)))
+        where = f"{row.start.replace('_', ' ')} at {row.distance:g}°" + (f" ({differs})" if differs else "")
+        words.append(f"{where}, {row.never_arrived} of {row.models}")
     yield Notice(
         f"Many models never reach capability {level:g}.",
-        "Comparisons at equal capability leave them out; each row gives the bounds that they leave open: "
-        f"{_named(words)}.",
+        "Comparisons at equal capability leave them out; each row gives the bounds that they leave open. "
+        f"Settings ({len(words)}, the study's own first): {_named(words)}.",
     )
 
 
-def _exploratory(
-    organisms: pandas.DataFrame, claims: pandas.DataFrame, manifest: Mapping[str, Any]
-) -> Iterator[Notice]:
+def _exploratory(claims: pandas.DataFrame) -> Iterator[Notice]:
+    """What the column `status` says of primary rows, word for word."""
     primary = claims[claims.primary]
     if primary.confirmatory.any():
         return
-    reasons = []
-    if not manifest:
-        reasons.append("the study has no manifest (Snakemake did not start it)")
-    elif manifest.get("edited"):
-        reasons.append("claims or configuration were changed after the study began")
-    if organisms.seed.min() < 1000:
-        reasons.append("it runs on seeds below 1000")
-    why = "; ".join(reasons) or "its tables were made with other claims or another configuration than it began with"
-    yield Notice("Every verdict is exploratory.", f"Not confirmatory, because {why}.", grave=False)
+    reasons = primary.status.str.removeprefix("exploratory: ").drop_duplicates()
+    if len(reasons):
+        yield Notice("Every verdict is exploratory.", f"Not confirmatory: {'; or: '.join(reasons)}.", grave=False)

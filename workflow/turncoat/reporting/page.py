@@ -97,7 +97,7 @@ def write_report(config: Mapping[str, Any], folder: Path) -> Path:
             _content(tables, config),
             charts=charts,
             manifest=list(_flat(_manifest(folder))),
-            notices=notices(tables, config, _manifest(folder)),
+            notices=notices(tables, config),
             downloads=saved,
             assets={
                 "plotly": packed(plotly_script()),
@@ -123,14 +123,14 @@ def _charts(tables: Mapping[str, pandas.DataFrame], config: Mapping[str, Any]) -
     courses = tables["trajectories"][~tables["trajectories"].organism_id.isin(lost)]
     return [
         claim_figures.verdicts(tables["claims"]),
-        figures.headline(tables["levels"], statistics["margin"]),
+        figures.headline(tables["levels"], statistics["margin"], statistics["minimum_seeds"]),
         classification_figures.motives(tables["motives"], distance),
         classification_figures.multiverse(tables["multiverse"]),
         classification_figures.causal(tables["motives"], distance, statistics["minimum_seeds"]),
         figures.persistence(tables["persistence"]),
         arm_figures.learning(courses, distance),
         arm_figures.dodges(tables["dodges"], distance),
-        gating_figures.flow(tables["gating"], confidence),
+        gating_figures.flow(tables["gating"], distance, confidence),
         figures.gating(tables["gating"]),
         gating_figures.factorial(tables["gating"]),
         gating_figures.reinforcement(tables["reinforcement"], config["reinforcement"], distance, confidence),

@@ -11,7 +11,7 @@ from turncoat.reporting.charts import Axis, Chart, Heat, Panel, Series
 from turncoat.reporting.style import as_svg, element, empty, save, style
 
 RULE = "#555555"
-SHADE = "#eeeeee"
+SHADES = {False: "#eeeeee", True: "#dcf1ea"}
 
 
 def draw(chart: Chart, folder: Path) -> str:
@@ -56,8 +56,8 @@ def _figure(chart: Chart) -> Figure:
 
 
 def _panel(axes: Axes, panel: Panel, first: bool) -> None:
-    for axis, low, high in panel.shades:
-        (axes.axvspan if axis == "x" else axes.axhspan)(low, high, color=SHADE, zorder=0, linewidth=0)
+    for axis, low, high, claimed in panel.shades:
+        (axes.axvspan if axis == "x" else axes.axhspan)(low, high, color=SHADES[claimed], zorder=0, linewidth=0)
     for axis, value, dotted in panel.rules:
         line = axes.axvline if axis == "x" else axes.axhline
         line(value, color=RULE, linewidth=0.8, linestyle=":" if dotted else "-")
@@ -125,7 +125,6 @@ def _points(axes: Axes, series: Series) -> None:
         elinewidth=1.4,
         label=_label(series),
     )
-    _notes(axes, series)
 
 
 def _bars(axes: Axes, series: Series) -> None:
@@ -141,21 +140,6 @@ def _bars(axes: Axes, series: Series) -> None:
 def _text(axes: Axes, series: Series) -> None:
     for row in series.data.itertuples():
         axes.text(row.x, row.y, row.note, fontsize=7.5, color="#666666", va="center", ha="center")
-
-
-def _notes(axes: Axes, series: Series) -> None:
-    if "note" not in series.data.columns:
-        return
-    for row in series.data.itertuples():
-        axes.annotate(
-            row.note,
-            (row.x, row.y),
-            (0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=7,
-            color="#555555",
-        )
 
 
 def _errors(series: Series) -> np.ndarray | None:

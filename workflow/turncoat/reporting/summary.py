@@ -53,13 +53,14 @@ def sentences(claims: pandas.DataFrame, premise: pandas.DataFrame, levels: panda
     null = levels[
         (levels.distance == 0) & (levels.match == "final step") & (levels.outcome == "d") & (levels.setting == "")
     ]
-    null = null[null.start.isin(NON_DECEPTIVE) & null["mean"].notna()]
+    null = null[(null.variant == "") & null.start.isin(NON_DECEPTIVE) & null["mean"].notna()]
     if len(null):
         largest = null.loc[null["mean"].abs().idxmax()]
+        names = ", ".join(sorted(null.start))
         yield (
-            "Null arm (X equal to Y), starts that were not made conditional: D at the final step is at "
-            f"most {number(largest['mean'])} {interval(largest.low, largest.high)} "
-            f"(start {largest.start.replace('_', ' ')})."
+            f"Null arm (X equal to Y), starts that were not made conditional ({names}): the mean D at the final step "
+            f"that is farthest from zero is {number(largest['mean'])} "
+            f"{interval(largest.low, largest.high)} (start {largest.start.replace('_', ' ')}, {largest.n} models)."
         )
     yield from _real_update(claims)
     tested = claims[claims.primary & (claims.verdict != "not_tested")].claim.nunique()

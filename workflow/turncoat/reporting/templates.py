@@ -25,11 +25,16 @@ def environment() -> jinja2.Environment:
         "words": lambda text: str(text).replace("_", " "),
         "verdict": lambda verdict: summary.VERDICT_WORDS.get(verdict, str(verdict).replace("_", " ")),
         "p": lambda value: summary.DASH if pandas.isna(value) else ("< 0.001" if value < 0.001 else f"{value:.3f}"),
-        "plain": lambda value: "" if pandas.isna(value) else f"{float(value):.6g}",
+        "plain": _plain,
         "size": _size,
     }
     made.globals["interval"] = summary.interval
     return made
+
+
+def _plain(value: Any) -> str:
+    """A number as scripts read it, such as Infinity; empty where there is none."""
+    return "" if pandas.isna(value) else f"{float(value):.6g}".replace("inf", "Infinity")
 
 
 def _size(count: Any) -> str:

@@ -120,9 +120,17 @@ class FirthFit:
 
 
 def firth(design: Array, cases: Array) -> FirthFit:
-    """Logistic regression with Jeffreys' prior as a penalty (Firth 1993): finite also where the cases are separated.
+    """Logistic regression with Jeffreys' prior as a penalty: finite also where the cases are separated.
 
-    `design` (models, terms) with its constant, `cases` (models,) 0 or 1.
+    `design` (models, terms) with its constant, `cases` (models,) 0 or 1. Why Firth: where no model of some dose is a
+    case, or every one, the likelihood rises for ever with the slope, so that its maximum, its standard error and a Wald
+    test say nothing; and with few cases the usual estimate is biased away from zero. The penalty removes that bias to
+    first order and leaves a finite maximum, to be judged by the penalised likelihood ratio. Raises LinAlgError where
+    the columns of `design` depend on each other.
+
+    Sources: D. Firth, Bias reduction of maximum likelihood estimates, Biometrika 80 (1993), 27-38; G. Heinze and
+    M. Schemper, A solution to the problem of separation in logistic regression, Statistics in Medicine 21 (2002),
+    2409-2419.
     """
     found, likelihood = _maximise(design, cases, design, np.zeros(design.shape[1]), np.zeros(len(cases)))
     return FirthFit(design, cases, found, likelihood)

@@ -149,6 +149,12 @@ def _identities(ledger: pandas.DataFrame) -> Iterator[Row]:
 
 
 def correlations(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: str) -> Iterator[Row]:
+    """Rows of G1 on rank correlations (Spearman 1904) of mean |h| with each norm on outgoing weights.
+
+    `ledger` holds one row per model and layer (see `comparable`) with the columns rank_<norm> of NORMS: its activation,
+    optimizer and layer make the strata; `activation` and `optimizer` are the study's own, whose first layer is primary.
+    Raises KeyError where a column is missing.
+    """
     for kind, trained_by, layer, group in _groups(ledger):
         for column, what in NORMS.items():
             words = _words(kind, trained_by, layer, group, what)

@@ -49,8 +49,15 @@ def paired_shares(start: Array, reference: Array, margin: float, confidence: flo
 def tango_score(only: int, missing: int, pairs: int, difference: float) -> float:
     """Score statistic of a stated difference of paired shares, standard normal if it is true (Tango 1998, eq. 6).
 
-    `only` pairs have the case on the first side alone, `missing` on the second alone. It falls with `difference`.
+    `only` of `pairs` pairs have the case on the first side alone, `missing` on the second alone; `difference` lies
+    between -1 and 1, and the score falls with it. Infinite where such a difference cannot be (no variance is left).
+    Raises ValueError where the counts are none of `pairs` pairs.
+
+    Source: T. Tango, Equivalence test and confidence interval for the difference in proportions for the paired-sample
+    design, Statistics in Medicine 17 (1998), 891-908.
     """
+    if pairs < 1 or min(only, missing) < 0 or only + missing > pairs:
+        raise ValueError(f"only {only} and missing {missing} of {pairs} pairs; allowed: counts from 0, at most as many")
     gap = only - missing - pairs * difference
     linear = -(only + missing) + (2 * pairs - only + missing) * difference
     constant = -missing * difference * (1 - difference)
@@ -62,7 +69,13 @@ def tango_score(only: int, missing: int, pairs: int, difference: float) -> float
 
 
 def tango_interval(only: int, missing: int, pairs: int, confidence: float) -> tuple[float, float]:
-    """Limits of the difference between which Tango's score stays within the normal quantile."""
+    """Limits of the difference between which Tango's score stays within the normal quantile (Tango 1998).
+
+    Counts as in `tango_score`; `confidence` between 0 and 1. Limits lie in [-1, 1], and have a width also where no
+    pair, or every one, differs. Raises ValueError where the counts are none of `pairs` pairs.
+    """
+    if pairs < 1:
+        raise ValueError(f"{pairs} pairs; allowed: 1 or more")
     z = float(special.ndtri((1 + confidence) / 2))
     estimate = (only - missing) / pairs
 

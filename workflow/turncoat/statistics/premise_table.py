@@ -31,6 +31,11 @@ PREMISE_COLUMNS = [
 
 
 def premise_table(matched: pandas.DataFrame, statistics: Mapping[str, Any], plan: Plan) -> pandas.DataFrame:
+    """Whether each pre-trained start learns X in so few of scratch's episodes as the argument assumes (see `premise`).
+
+    `matched` as `study.matched_models` makes it, `statistics` that section of the configuration. One row per setting,
+    variant and start: `not_measured` where the study has no pairs at the premise distance.
+    """
     level = capability_match(statistics["primary_capability"])
     distance, allowed = float(statistics["premise_distance"]), float(statistics["premise_ratio"])
     everyone = matched[matched.match == level]

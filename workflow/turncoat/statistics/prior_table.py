@@ -30,6 +30,11 @@ PRIOR_COLUMNS = [
 
 
 def prior_table(matched: pandas.DataFrame, level: str, plan: Plan) -> pandas.DataFrame:
+    """C and D of mixed starts beyond scratch_exposed, over the share that is conditional, and where that is zero.
+
+    `matched` as `study.matched_models` makes it, read at the match `level`; the rest of a mixture is the non-deceptive
+    starts in equal parts. Nothing where fewer than the minimum of seeds have every start.
+    """
     rows: list[list[Any]] = []
     sound = matched[(matched.match == level) & matched.arrived & (matched.distance > 0)]
     for (setting, variant, distance), group in sound[sound.start == "conditional"].groupby(

@@ -127,6 +127,7 @@ def _finish(row: Row, adjusted: float, equivalent: float, plan: Plan, explorator
     values = {
         "claim": row.claim,
         "outcome": row.outcome,
+        "kind": row.kind,
         "stratum": row.stratum,
         "estimand": row.estimand,
         "estimate": row.estimate.value,

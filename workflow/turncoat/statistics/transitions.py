@@ -6,6 +6,7 @@ import numpy as np
 import pandas
 
 from turncoat.seeding import generator
+from turncoat.statistics.claims import CLAIMS
 from turncoat.statistics.contrasts import ARM, Plan, references_of
 from turncoat.statistics.equivalence import median_equivalence_p
 from turncoat.statistics.intervals import Estimate, bootstrap_median, sign_p, wilson
@@ -16,7 +17,6 @@ Array = np.ndarray
 
 POINTS_TO_X, SHIFTED = "points_to_x", "pointer_shifted"
 HALF = 0.5  # of what the two slots weigh together: from there on slot 2 weighs more than slot 1
-MARGIN = 1.25  # times within this ratio count as equal
 
 
 def readings(measured: pandas.DataFrame) -> pandas.DataFrame:
@@ -64,7 +64,10 @@ class Ratio:
 
 
 def time_ratio(start: pandas.DataFrame, reference: pandas.DataFrame, plan: Plan, purpose: str) -> Ratio:
-    """log(start / reference) of `times`, paired by seed, for two arms' rows of one quantity."""
+    """log(start / reference) of `times`, paired by seed, for two arms' rows of one quantity.
+
+    Times count as equal within the margin that P4c declares. Claims with a margin of their own judge by that.
+    """
     pairs = start[["seed", "times"]].merge(reference[["seed", "times"]], on="seed", suffixes=("", "_reference"))
     found = log_ratios(pairs.times.to_numpy(), pairs.times_reference.to_numpy(), pairs.seed.to_numpy())
     estimate = bootstrap_median(found.values, plan.confidence, plan.resamples, generator(0, purpose))
@@ -72,7 +75,7 @@ def time_ratio(start: pandas.DataFrame, reference: pandas.DataFrame, plan: Plan,
         found.values,
         estimate,
         sign_p(found.values),
-        median_equivalence_p(found.values, float(np.log(MARGIN))),
+        median_equivalence_p(found.values, CLAIMS["P4c"].margin_of(POINTS_TO_X, plan.margin)),
         len(found.values),
         found.start_censored,
         found.reference_censored,

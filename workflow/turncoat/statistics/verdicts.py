@@ -38,7 +38,8 @@ def equality(
 ) -> tuple[str, str]:
     """Verdict and reason for a claim that two things are as large as each other: that a difference lies in the margin.
 
-    Contradicted only where the whole interval lies beyond the margin. `p` is of no difference.
+    Contradicted only where the whole interval lies beyond the margin, and `p`, of no difference, is small. `p` and
+    `equivalence_p` are adjusted where the claim is one of several primary ones; the interval is not.
     """
     if found.count < minimum:
         return "not_tested", f"{found.count} models, fewer than {minimum}"

@@ -5,7 +5,7 @@ from turncoat.tables.fields import field, table_schema
 
 SCHEMA = table_schema(
     "claims",
-    3,
+    4,
     ("order", "primary_first", "outcome", "stratum"),
     (
         field("order", "integer", "", "place of the claim in the list of claims"),
@@ -19,6 +19,13 @@ SCHEMA = table_schema(
             "m, persistence, capability, ablation, times by name, correlation, share, dead_update, "
             "identity, open_share, net, contamination, rotation, dormant_change, dormant_units_moved, m_growth, lean, "
             "none",
+        ),
+        field(
+            "kind",
+            "text",
+            "",
+            "how the verdict is reached: difference (from zero), equal (within the margin), above or below (the margin "
+            "is a level), identity, or shown (not judged)",
         ),
         field("stratum", "text", "", "what is compared, where"),
         field("estimand", "text", "", "what the estimate estimates"),
