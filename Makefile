@@ -41,9 +41,9 @@ STUDIES ?=
 compare: $(STAMP)
 	PYTHONPATH=workflow $(PYTHON) -m turncoat.compare $(STUDIES) --output compare.html
 
-# A file of tests to a core; plain pytest runs one after the other.
+# A file of tests to a core, in the order of tests/conftest.py; plain pytest runs one after the other.
 test: $(STAMP)
-	$(PYTHON) -m pytest --numprocesses auto --dist loadfile
+	$(PYTHON) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # Fails, and skips nothing, where there is no Chromium (Debian: apt-get install chromium).
 browser-test: $(STAMP)

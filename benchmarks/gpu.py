@@ -9,7 +9,6 @@ comes first: a row for which no time is left (--budget) is told to be missing.
 """
 
 import argparse
-import csv
 import datetime
 import gc
 import json
@@ -28,6 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.gpu_eager import eager_row, vmap_row
+from benchmarks.gpu_report import write_report
 from benchmarks.gpu_turncoat import limit_row, make_stack, make_steps, make_stream, profile, turncoat_row
 from benchmarks.gpu_workload import DEPTH, OUTPUTS, Row
 from turncoat.training.device_steps import MODES
@@ -51,9 +51,10 @@ class Table:
         if "failed" in row:
             print(f"{row['name']:38} {row['width']:4} {row['members']:6}  FAILED: {row['failed']}", flush=True)
             return
+        memory = "" if row.get("memory") is None else f"{row['memory']:.2f} GiB"
         print(
             f"{row['name']:38} {row['width']:4} {row['members']:6} {row['rate']:14,.0f} model-steps/s "
-            f"{1e6 * row['seconds']:12,.1f} us/step {row.get('memory', 0.0):6.2f} GiB  {row['note']}",
+            f"{1e6 * row['seconds']:12,.1f} us/step {memory:>10}  {row['note']}",
             flush=True,
         )
 
@@ -75,24 +76,6 @@ class Table:
             row["failed"] = " ".join(f"{type(problem).__name__}: {problem}".split())[:500]
         self.add(row)
 
-    def best(self, start: str, width: int, tf32: bool = False) -> dict[str, Any] | None:
-        """The fastest row whose name starts like this, with or without TF32."""
-        found = [
-            row
-            for row in self.rows
-            if row["name"].startswith(start)
-            and row["width"] == width
-            and "rate" in row
-            and ("TF32" in row["name"]) == tf32
-        ]
-        return max(found, key=lambda row: float(row["rate"]), default=None)
-
-    def at(self, name: str, width: int, members: int) -> dict[str, Any] | None:
-        """The row of that name and shape."""
-        shape = (name, width, members)
-        found = (row for row in self.rows if (row["name"], row["width"], row["members"]) == shape and "rate" in row)
-        return next(found, None)
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="Measure training on a GPU.")
@@ -103,7 +86,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, nargs="*", help="numbers of members instead of the usual ones")
     parser.add_argument("--mode", default=None, choices=list(MODES), help="turncoat's mode")
     parser.add_argument("--seconds", type=float, help="measured seconds a row")
-    parser.add_argument("--budget", type=float, default=230.0, help="seconds after which no further row is started")
+    parser.add_argument("--budget", type=float, default=300.0, help="seconds after which no further row is started")
     parser.add_argument("--study-steps", type=float, nargs="*", default=[], help="model-steps of a study, to estimate")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -169,7 +152,8 @@ def main() -> None:
         ours(width, middle, said=", again")
     if "vmap" in only:
         table.guard("torch.func.vmap", width, middle, lambda: vmap_row(width, middle, device, seconds))
-    sys.exit(report(table, facts, options.out, options.study_steps))
+    used = {width: f"turncoat, {mode}", wide: f"turncoat, {wide_mode}"}
+    sys.exit(write_report(table.rows, used, facts, options.out, options.study_steps))
 
 
 def profiled(table: Table, width: int, members: int, mode: str, device: torch.device, out: Path) -> None:
@@ -293,54 +277,6 @@ def parameter_names(stack: Any) -> dict[str, torch.Tensor]:
     named["out"] = views["readout.weight"][:, :OUTPUTS].transpose(1, 2)
     named["out_bias"] = views["readout.bias"][:, :OUTPUTS]  # the score's has no gradient: Adam follows its rounding
     return {name: value.clone().contiguous() for name, value in named.items()}
-
-
-def report(table: Table, facts: dict[str, Any], out: Path, study_steps: Sequence[float]) -> int:
-    """Write the tables and the ratios; the exit status."""
-    lines = [f"Device {facts['device']}, {facts['date']}, PyTorch {facts['torch']}.", ""]
-    lines += ["| what | width | members | model-steps/s | us a step | share of the products' rate | peak GiB | note |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
-    for row in table.rows:
-        shape = f"| {row['name']} | {row['width']} | {row['members']} "
-        if "rate" in row:
-            tf32 = ", TF32" if "TF32" in row["name"] else ""
-            limit = table.at("matrix products" + tf32, row["width"], row["members"])
-            share = "" if limit is None else f"{row['rate'] / limit['rate']:.2f}"
-            row["share"] = share
-            rates = f"| {row['rate']:,.0f} | {1e6 * row['seconds']:,.1f} | {share} | {row.get('memory', 0):.2f} "
-            lines.append(f"{shape}{rates}| {row['note']} |")
-        elif "failed" in row:
-            lines.append(f"{shape}| failed | | | | {row['failed']} |")
-        else:
-            lines.append(f"{shape}| | | | | {row['difference']} |")
-    lines.append("")
-    for width in sorted({row["width"] for row in table.rows}):
-        ours = table.best("turncoat", width)
-        if ours is None:
-            continue
-        for name, tf32 in (("eager", False), ("torch.func", False), ("JAX", False), ("JAX", True)):
-            other = table.best(name, width, tf32)
-            if other is not None:
-                ratio = ours["rate"] / other["rate"]
-                lines.append(
-                    f"- Width {width}: turncoat at {ours['members']} members trains {ratio:.2f} times as many as "
-                    f"{other['name']} at its best ({other['members']} members)."
-                )
-        for steps in study_steps:
-            lines.append(
-                f"- A study of {steps:,.0f} model-steps at width {width} would train for {steps / ours['rate']:,.0f} s "
-                "(estimated from that rate; other stages not counted)."
-            )
-    text = "\n".join(lines)
-    print(text, flush=True)
-    (out / "gpu.md").write_text(text + "\n")
-    (out / "gpu.json").write_text(json.dumps({"about": facts, "rows": table.rows}, indent=1))
-    columns = ("name", "width", "members", "rate", "seconds", "share", "memory", "note", "failed")
-    with (out / "gpu.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
-        writer.writeheader()
-        writer.writerows(table.rows)
-    return 1 if any("failed" in row for row in table.rows) else 0
 
 
 if __name__ == "__main__":

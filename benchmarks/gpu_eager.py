@@ -15,9 +15,9 @@ from benchmarks.gpu_workload import (
     OUTPUTS,
     RATE,
     SYMBOLS,
+    WORLD,
     WORLD_HEAD,
     Row,
-    make_world,
     peak_memory,
     time_steps,
 )
@@ -42,10 +42,10 @@ def draw(members: tuple[int, ...], facts: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 def make_parameters(width: int, device: torch.device, members: tuple[int, ...] = ()) -> dict[str, Tensor]:
     """Initial weights (He et al. 2015), their members first."""
-    sizes = [make_world().input_width] + [width] * DEPTH
+    sizes = [WORLD.input_width] + [width] * DEPTH
     parameters: dict[str, Tensor] = {}
     for layer in range(DEPTH):
-        power = make_world().input_power if layer == 0 else width
+        power = WORLD.input_power if layer == 0 else width
         shape = (*members, sizes[layer], width)
         parameters[f"w{layer}"] = torch.randn(*shape, device=device) * (2 / power) ** 0.5
         parameters[f"b{layer}"] = torch.zeros(*members, width, device=device)
@@ -66,7 +66,7 @@ def loss_of(parameters: dict[str, Tensor], inputs: Tensor, values: Tensor, best:
 
 def eager_row(width: int, device: torch.device, seconds: float) -> Row:
     """One model at a time: autograd, and PyTorch's fused Adam."""
-    facts = torch.from_numpy(make_world().facts).to(device)
+    facts = torch.from_numpy(WORLD.facts).to(device)
     with torch.enable_grad():
         parameters = {name: value.requires_grad_() for name, value in make_parameters(width, device).items()}
         optimizer = torch.optim.Adam(parameters.values(), lr=RATE, fused=True)
@@ -86,7 +86,7 @@ def eager_row(width: int, device: torch.device, seconds: float) -> Row:
 
 def vmap_row(width: int, members: int, device: torch.device, seconds: float) -> Row:
     """torch.func.vmap(grad): all models in one call; Adam fused over the stacked weights."""
-    facts = torch.from_numpy(make_world().facts).to(device)
+    facts = torch.from_numpy(WORLD.facts).to(device)
     parameters = make_parameters(width, device, (members,))
     find: Any = torch.func.vmap(torch.func.grad_and_value(loss_of))
     optimizer = torch.optim.Adam([value.requires_grad_() for value in parameters.values()], lr=RATE, fused=True)

@@ -11,9 +11,9 @@ from benchmarks.gpu_workload import (
     RATE,
     SHOWN,
     START,
+    WORLD,
     Row,
     make_architecture,
-    make_world,
     peak_memory,
     time_steps,
 )
@@ -31,14 +31,14 @@ RATES = 1_000_000  # more steps than any row takes
 def make_stack(width: int, members: int, device: torch.device) -> Stack:
     """Initial weights; beyond 256 members those repeat, because the host draws them one by one."""
     architecture, drawn = make_architecture(width), min(members, 256)
-    rows = initialise(architecture, range(drawn), make_world().input_power, device).rows()
+    rows = initialise(architecture, range(drawn), WORLD.input_power, device).rows()
     return Stack.from_rows(architecture, rows.repeat(-(-members // drawn), 1)[:members])
 
 
 def make_stream(members: int, device: torch.device) -> DeviceStream:
     drawn = min(members, 256)
     objectives = seed_objectives(range(drawn), 4, 90.0, device).repeat(-(-members // drawn), 1, 1)[:members]
-    return pretraining_on_device(make_world(), Lesson(find_start(START)), range(members), objectives, BATCH, 0.5)
+    return pretraining_on_device(WORLD, Lesson(find_start(START)), range(members), objectives, BATCH, 0.5)
 
 
 def make_steps(width: int, members: int, mode: str, device: torch.device) -> DeviceSteps:
@@ -65,7 +65,7 @@ def turncoat_row(width: int, members: int, mode: str, device: torch.device, seco
 
 def limit_row(width: int, members: int, device: torch.device, seconds: float, tf32: bool = False) -> Row:
     """The step's matrix products alone, written where they are written anew: what nothing can beat that uses them."""
-    inputs = make_world().input_width
+    inputs = WORLD.input_width
 
     def made(*shape: int) -> Tensor:
         return torch.randn(members, *shape, device=device)

@@ -7,15 +7,15 @@ hidden layers that learns to choose what slot 1 asks for and, by its world head,
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from benchmarks.workload import BATCH, WORLDS
 from turncoat.organisms.mlp import Architecture
-from turncoat.worlds.world import World
 
-OPTIONS, ATTRIBUTES, SYMBOLS, PENALTY, NOISE = 2, 4, 6, 6.0, 0.1
-BATCH, RATE, WORLD_HEAD = 128, 0.01, 1.0
+WORLD = WORLDS["facts"]
+OPTIONS, ATTRIBUTES, SYMBOLS, NOISE = WORLD.options, WORLD.attributes, WORLD.symbols, WORLD.cue_noise
+RATE, WORLD_HEAD = 0.01, 1.0
 HEADS = {"world": WORLD_HEAD}
 DEPTH = 2
 START = "corrigible"
@@ -25,32 +25,20 @@ OUTPUTS = 3 + ATTRIBUTES  # readout columns that are trained
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. rate: model-steps per second; seconds: of one step of all members."""
+    """One line of the table. rate: model-steps per second; seconds: of one step of all members; memory: GiB at most,
+    None where that was not measured."""
 
     name: str
     width: int
     members: int
     rate: float
     seconds: float
-    memory: float
+    memory: float | None
     note: str = ""
 
 
-def make_world() -> World:
-    settings: dict[str, Any] = {
-        "encoding": "facts",
-        "options": OPTIONS,
-        "attributes": ATTRIBUTES,
-        "symbols": SYMBOLS,
-        "cue": {"coding": "signal", "amplitude": 1.0, "noise": NOISE},
-        "audit_penalty": PENALTY,
-    }
-    return World.from_settings(settings)
-
-
 def make_architecture(width: int) -> Architecture:
-    world = make_world()
-    return Architecture(world.input_width, width, DEPTH, "relu", ATTRIBUTES)
+    return Architecture(WORLD.input_width, width, DEPTH, "relu", ATTRIBUTES)
 
 
 def synchronize(device: torch.device) -> None:
@@ -58,9 +46,9 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def peak_memory(device: torch.device) -> float:
-    """GiB that PyTorch held at most since the last reset."""
-    return torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+def peak_memory(device: torch.device) -> float | None:
+    """GiB of a GPU that PyTorch held at most since the last reset."""
+    return torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
 
 
 def time_steps(run: Callable[[int], None], device: torch.device, seconds: float, first: int = 16) -> float:

@@ -19,6 +19,8 @@ from turncoat.training.streams import Batch
 from turncoat.worlds.world import World
 
 Arrays = dict[str, Any]
+State = tuple[Arrays, Arrays, Arrays, Any]
+"""Parameters, both of Adam's moments, steps taken."""
 KEYS = "unsafe_rbg"
 
 
@@ -32,8 +34,8 @@ class Jax:
         given["objective"] = workload.own_objective().cpu().numpy()
         placed = jax.device_put(given, self.device)
         self.objective = placed.pop("objective")
-        self.state = (placed, jax.tree.map(jnp.zeros_like, placed), jax.tree.map(jnp.zeros_like, placed))
-        self.steps = jax.device_put(jnp.zeros(workload.members), self.device)
+        moments = (jax.tree.map(jnp.zeros_like, placed) for _ in range(2))  # apart, for each is donated
+        self.state = (placed, *moments, jax.device_put(jnp.zeros(workload.members), self.device))
         self.keys = jax.device_put(jax.random.split(jax.random.key(0, impl=keys), workload.members), self.device)
         self.compiled: dict[int, Any] = {}
 
@@ -42,7 +44,7 @@ class Jax:
         if steps not in self.compiled:
             one = partial(_scan_drawn, self.workload.world, bool(self.workload.heads), steps)
             self.compiled[steps] = jax.jit(jax.vmap(one), donate_argnums=(0, 1))
-        self.state, self.steps, self.keys = self.compiled[steps](self.state, self.steps, self.keys, self.objective)
+        self.state, self.keys = self.compiled[steps](self.state, self.keys, self.objective)
         jax.block_until_ready(self.state)
 
     def follow(self, batches: Sequence[Batch]) -> dict[str, torch.Tensor]:
@@ -51,38 +53,41 @@ class Jax:
                  ("inputs", "attributes", "targets")]  # fmt: skip
         weights = self.workload.heads.get("world", 0.0)
         one = partial(_scan_given, weights)
-        self.state, self.steps = jax.jit(jax.vmap(one))(self.state, self.steps, *shown)
+        self.state = jax.jit(jax.vmap(one))(self.state, *shown)
         return {name: torch.from_numpy(np.array(value)) for name, value in self.state[0].items()}
 
 
-def _scan_drawn(world: World, heads: bool, steps: int, state: Any, count: Any, key: Any, objective: Any) -> Any:
+def _scan_drawn(world: World, heads: bool, steps: int, state: State, key: Any, objective: Any) -> Any:
     def step(carry: Any, _: None) -> Any:
-        state, count, key = carry
+        state, key = carry
         key, used = jax.random.split(key)
-        return (*_step(float(heads), state, count, *draw(world, used, objective)), key), None
+        return (_step(float(heads), state, *draw(world, used, objective)), key), None
 
-    return jax.lax.scan(step, (state, count, key), None, length=steps)[0]
-
-
-def _scan_given(weight: float, state: Any, count: Any, *shown: Any) -> Any:
-    def step(carry: Any, batch: Any) -> Any:
-        return _step(weight, *carry, *batch), None
-
-    return jax.lax.scan(step, (state, count), shown)[0]
+    return jax.lax.scan(step, (state, key), None, length=steps)[0]
 
 
-def _step(weight: float, state: Any, count: Any, inputs: Any, attributes: Any, targets: Any) -> Any:
-    """One step of Adam."""
-    parameters, mean, square = state
-    gradient = jax.grad(partial(loss, weight))(parameters, inputs, attributes, targets)
+def _scan_given(weight: float, state: State, *shown: Any) -> State:
+    def step(state: State, batch: Any) -> Any:
+        return _step(weight, state, *batch), None
+
+    return jax.lax.scan(step, state, shown)[0]
+
+
+def _step(weight: float, state: State, *batch: Any) -> State:
+    return adam(state, jax.grad(partial(loss, weight))(state[0], *batch), LEARNING_RATE)
+
+
+def adam(state: State, gradient: Arrays, rate: float) -> State:
+    """One step of Adam (Kingma and Ba 2015)."""
+    parameters, mean, square, count = state
     count = count + 1
     mean = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, mean, gradient)
     square = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, square, gradient)
-    size, correction = LEARNING_RATE / (1 - BETA1**count), 1 / (1 - BETA2**count)
+    size, correction = rate / (1 - BETA1**count), 1 / (1 - BETA2**count)
     parameters = jax.tree.map(
         lambda p, m, v: p - size * m / (jnp.sqrt(v * correction) + EPSILON), parameters, mean, square
     )
-    return (parameters, mean, square), count
+    return parameters, mean, square, count
 
 
 def loss(weight: float, parameters: Arrays, inputs: Any, attributes: Any, targets: Any) -> Any:

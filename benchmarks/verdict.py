@@ -6,6 +6,10 @@ From a finished study: the half-widths of the intervals that P3's contrasts have
 distance, at the primary capability; the seeds at which each would be 0.01, as half-widths fall with the root of the
 number of seeds; the core-seconds that a seed's models took in the cells that P3 compares, their classification and
 probes among them; and the time that this comes to on the study's cores.
+
+Assumed: a study of those cells alone. Jobs of models and of planted cases keep all cores at work; then the aggregate
+stage runs, and then the report, one process each on one core. The aggregate's time grows in proportion to the number of
+models in its tables, the report's is what it was. Snakemake's own time is not counted.
 """
 
 import argparse
@@ -29,24 +33,28 @@ OUTCOMES = ("c", "d")
 REFERENCES = ("scratch_exposed", "unrelated")  # those of P3's words (CLAIMS)
 MARKS = ("<!-- time to verdict -->", "<!-- /time to verdict -->")
 PER_SEED = ("pretrain", "finetune", "classify", "gating")
+SHARED = ("planted", "aggregate", "report")
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What it takes: `contrasts` rows with half-width and seeds, seeds of the widest, models, core-seconds a seed by
-    stage and once for all, cores of the machine."""
+    stage, core-seconds of planted cases, seconds of the aggregate stage and of the report, cores of the machine."""
 
     contrasts: list[Row]
     seeds: int
     models: int
     seconds_a_seed: dict[str, float]
-    seconds_once: float
+    planted: float
+    aggregate: float
+    report: float
     cores: int
 
     @property
     def minutes(self) -> float:
-        """Minutes on the study's cores, all of them at work."""
-        return (self.seeds * sum(self.seconds_a_seed.values()) + self.seconds_once) / self.cores / 60
+        """Minutes on the study's cores: all of them at work, then one."""
+        shared = self.seeds * sum(self.seconds_a_seed.values()) + self.planted
+        return (shared / self.cores + self.aggregate + self.report) / 60
 
 
 def seeds_needed(half_width: float, seeds: int, wanted: float = HALF_WIDTH) -> int:
@@ -86,18 +94,17 @@ def cells_of(organisms: pd.DataFrame, contrasts: Sequence[Row]) -> set[str]:
     return set(used["cell"]) | {parent for parent in parents if parent}
 
 
-def costs(jobs: Sequence[Job], cells: set[str], seeds: int) -> tuple[dict[str, float], float]:
-    """Core-seconds a seed by stage in these cells, and those of the jobs that do not grow with seeds' cells."""
-    a_seed = dict.fromkeys(PER_SEED, 0.0)
-    once = 0.0
+def costs(jobs: Sequence[Job], cells: set[str], seeds: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Core-seconds a seed by stage in these cells, and those of the whole study's stages that seeds share."""
+    a_seed, shared = dict.fromkeys(PER_SEED, 0.0), dict.fromkeys(SHARED, 0.0)
     for job in jobs:
         parts = job.name.split("/")
         if job.stage in PER_SEED:
             if parts[1] in cells:
                 a_seed[job.stage] += job.seconds / seeds
-        elif job.stage in ("planted", "aggregate", "report"):
-            once += job.seconds
-    return a_seed, once
+        elif job.stage in SHARED:
+            shared[job.stage] += job.seconds
+    return a_seed, shared
 
 
 def time_to_verdict(study: Path) -> Verdict:
@@ -110,9 +117,11 @@ def time_to_verdict(study: Path) -> Verdict:
     match = f"capability {config['statistics']['primary_capability']:.2f}"
     contrasts = contrasts_of(claims, match, seeds)
     cells = cells_of(organisms, contrasts)
-    a_seed, once = costs(list(jobs_of(study)), cells, seeds)
+    a_seed, shared = costs(list(jobs_of(study)), cells, seeds)
     needed = max(row["seeds"] for row in contrasts)
-    return Verdict(contrasts, needed, needed * len(cells), a_seed, once, manifest.get("cores") or 1)
+    models = needed * len(cells)
+    shared["aggregate"] *= models / (seeds * organisms["cell"].nunique())
+    return Verdict(contrasts, needed, models, a_seed, **shared, cores=manifest.get("cores") or 1)
 
 
 def headline(verdict: Verdict) -> str:
@@ -130,11 +139,11 @@ def headline(verdict: Verdict) -> str:
 
 
 def rows_of(verdict: Verdict) -> tuple[list[Row], list[Row]]:
-    """The contrasts, and core-seconds a seed by stage."""
+    """The contrasts, and core-seconds by stage: a seed's, or those of what seeds share."""
     spent: list[Row] = [
         {"stage": stage, "core_seconds_a_seed": value} for stage, value in verdict.seconds_a_seed.items()
     ]
-    return verdict.contrasts, [*spent, {"stage": "once", "core_seconds": verdict.seconds_once}]
+    return verdict.contrasts, [*spent, *({"stage": stage, "core_seconds": getattr(verdict, stage)} for stage in SHARED)]
 
 
 def insert(page: str, text: str) -> str:

@@ -169,6 +169,8 @@ def write_study(folder: Path, half_widths: dict[str, float]) -> Path:
         "finetune/dddddddddd/0-9": (99.0, "00:00:02 trained 10 models in 90.0 s (1 models/s), capability 1"),
         "classify/bbbbbbbbbb/0-9": (6.0, "00:00:02 measured 10 models x snapshots in 4.5 s (2 a second)"),
         "aggregate": (9.0, "00:00:58 stage aggregate\n00:01:05 tables of 10 models"),
+        "report": (4.0, "00:00:02 wrote the report in 3.0 s"),
+        "planted/planted": (7.0, "00:00:02 measured planted models in 6.0 s"),
     }
     for name, (seconds, log) in lines.items():
         for path, text in (
@@ -205,7 +207,10 @@ def test_time_to_verdict_scales_the_widest_interval(tmp_path: Path) -> None:
     assert [(row["outcome"], row["seeds"]) for row in found.contrasts] == [("c", 40), ("d", 3)]
     assert (found.seeds, found.models) == (40, 40 * 3)  # cells a, b and c: d is no part of P3's contrasts
     assert found.seconds_a_seed == {"pretrain": 2.0, "finetune": 2.4, "classify": 0.6, "gating": 0.0}
-    assert found.minutes == pytest.approx((40 * 5.0 + 9.0) / 2 / 60)
+    # Of 120 models and not 40, the aggregate takes three times as long; it and the report use one core of the two.
+    assert (found.planted, found.aggregate, found.report) == (7.0, pytest.approx(27.0), 4.0)
+    assert found.minutes == pytest.approx(((40 * 5.0 + 7.0) / 2 + 27.0 + 4.0) / 60)
+    assert [row["core_seconds"] for row in verdict.rows_of(found)[1][4:]] == [7.0, pytest.approx(27.0), 4.0]
     assert "40 seeds" in verdict.headline(found) and "1 of 2" in verdict.headline(found)
 
 
@@ -230,11 +235,13 @@ def test_a_studys_time_is_told_by_stage_and_by_cause(tmp_path: Path) -> None:
         "finetune": (3, 123.0, 110.0),
         "classify": (1, 6.0, 4.5),
         "aggregate": (1, 9.0, 7.0),
+        "planted": (1, 7.0, 6.0),
+        "report": (1, 4.0, 3.0),
     }
     causes = {row["cause"]: row["core_seconds"] for row in by_cause}
     assert causes["training: episodes"] == pytest.approx(125 / 4)
-    assert causes[study.START] == pytest.approx(158 - 125 - 4.5 - 7)
-    assert causes["all"] == 158 and sum(row["share"] for row in by_cause) == pytest.approx(2)
+    assert causes[study.START] == pytest.approx(169 - 125 - 4.5 - 7 - 6 - 3)
+    assert causes["all"] == 169 and sum(row["share"] for row in by_cause) == pytest.approx(2)
     logs = tmp_path / ".snakemake" / "log"
     logs.mkdir(parents=True)
     (logs / "one.log").write_text("results/mine\n7 of 7 steps (100%) done\nElapsed time: 0:01:40.500000\n")

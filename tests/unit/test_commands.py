@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from turncoat.commands.accept_code import _declare_present
 from turncoat.commands.compare import difference
 from turncoat.commands.dry_run import Job, read_jobs
 from turncoat.commands.explain import explained
@@ -15,6 +18,7 @@ from turncoat.commands.orphans import listed, orphans, remove
 from turncoat.configuration.code_record import changed_modules, save_code
 from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.loading import load_config
+from turncoat.configuration.manifest import BACK_AGAIN, FROZEN, claims_sha256
 from turncoat.configuration.plan import expand
 from turncoat.configuration.study_file import read_manifest, write_manifest
 from turncoat.fingerprint import stage_fingerprint
@@ -172,6 +176,34 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "finetune").mkdir()
     (tmp_path / "finetune" / "0000000000").symlink_to(tmp_path / "elsewhere")
     assert orphans(tmp_path, plan) == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "first", "edited", "shown"),
+    [
+        ("", "old", False, ("now", "now", False)),  # judged by declared code, which is now another
+        ("", "older", True, ("now", "now", False)),  # likewise, and the study was started since
+        (BACK_AGAIN, "old", True, ("now", "now", True)),
+        (FROZEN["claims_sha256"], "older", True, ("old", "older", True)),  # was undeclared code, as the present is
+    ],
+)
+def test_verdicts_are_compared_as_if_the_present_code_had_been_declared(
+    tmp_path: Path, edit: str, first: str, edited: bool, shown: tuple[str, str, bool]
+) -> None:
+    """Or else no refactoring of judging code could be accepted: its verdicts are exploratory."""
+    folder, mirrored = tmp_path / "kept", tmp_path / "mirror" / "manifest.json"
+    content = {"config_sha256": "c", "claims_sha256": "old", "edited": edited, "first": {"claims_sha256": first}}
+    (folder / "tables").mkdir(parents=True)
+    write_manifest(folder / "manifest.json", content)
+    status = f"exploratory: edited since the first start: {edit}" if edit else "confirmatory"
+    pq.write_table(pa.table({"status": [status, "exploratory: not primary"]}), folder / "tables" / "claims.parquet")
+    mirrored.parent.mkdir()
+    mirrored.symlink_to(folder / "manifest.json")
+    _declare_present(folder, mirrored)
+    found = read_manifest(mirrored)
+    said = [found["claims_sha256"], found["first"]["claims_sha256"]]
+    assert (*("now" if value == claims_sha256() else value for value in said), found["edited"]) == shown
+    assert found["config_sha256"] == "c" and read_manifest(folder / "manifest.json") == content
 
 
 FIELDS = [

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,12 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch._inductor.config as inductor
 from core import CPU, make_architecture, make_recipe, make_stack, make_world, silent
 
 from turncoat.dodges import early_stopping, l2_to_start
 from turncoat.organisms.gates import GateControl
-from turncoat.training import block
+from turncoat.training import block, loop
 from turncoat.training.block import Origin, Trained, finetune_block, pretrain_block
+from turncoat.training.device_steps import COMPILED
 from turncoat.training.device_streams import pretraining_on_device
 from turncoat.training.devices import LARGEST_GPU_CHUNK, fitting_chunk, member_bytes
 from turncoat.training.loop import Trajectory, train, train_step
@@ -150,6 +153,31 @@ def test_what_needs_the_host_is_refused_before_training() -> None:
     rest = (Task(), make_recipe(2), 8, [1], Origin(warm_steps=3), CPU, silent)
     with pytest.raises(ValueError, match="optimizer_state 'warmed'"):
         finetune_block(WORLD, make_architecture(WORLD), 90.0, *rest, draws="device")
+
+
+def test_a_compiler_that_chooses_by_timing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any step: a PyTorch of before 2.10 has no such option."""
+    monkeypatch.delattr(inductor, "deterministic")
+    monkeypatch.setattr(loop, "default_mode", lambda *_: COMPILED)
+    with pytest.raises(
+        RuntimeError, match=rf"PyTorch is {re.escape(torch.__version__)}, .*needed .*2.10 .*draws 'host'"
+    ):
+        pretrained([1])
+
+
+def test_a_compiler_is_told_not_to_choose_by_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+
+    def compiling(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
+        told.append(how)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    monkeypatch.setattr(loop, "default_mode", lambda *_: COMPILED)
+    found = pretrained([1, 2])
+    assert told == [{"fullgraph": True, "dynamic": False, "options": {"deterministic": True}}]
+    monkeypatch.undo()
+    assert torch.equal(found.trajectory.weights, pretrained([1, 2]).trajectory.weights)
 
 
 def test_the_gpus_benchmark_runs_without_one(tmp_path: Path) -> None:

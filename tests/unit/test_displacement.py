@@ -6,8 +6,9 @@ import pytest
 from scipy import stats
 
 from turncoat.seeding import generator
+from turncoat.statistics import displacement
 from turncoat.statistics.contrasts import FINAL, Plan
-from turncoat.statistics.displacement import displacement_table
+from turncoat.statistics.displacement import displacement_table, spearman
 
 PLAN = Plan(0.95, 400, 0.05, 12)
 
@@ -47,3 +48,36 @@ def test_too_few_models_no_spread_and_models_that_never_came_are_left_out() -> N
     some = models("internal", np.arange(9.0), np.arange(9.0))
     some.loc[:3, "diverged"], some.loc[4, "arrived"], some.loc[5, "d"] = True, False, np.nan
     assert displacement_table(some, PLAN).n.tolist() == [3, 3]
+
+
+def test_resampled_correlations_are_scipys_to_the_bit() -> None:
+    random, spreadless = np.random.default_rng(3), 0
+    for case in range(40):
+        n = (4, 5, 24, 150)[case % 4]
+        left = np.round(random.standard_normal(n), 1 + case % 3)
+        right = np.round(left + random.standard_normal(n), 1)
+        times = random.integers(0, 2 + case % 3, (20, n))
+        times[:, 0] += 2
+        for drawn, found in zip(times, spearman(left, right, times), strict=True):
+            rows = np.repeat(np.arange(n), drawn)
+            if np.ptp(left[rows]) == 0 or np.ptp(right[rows]) == 0:
+                spreadless += 1
+                assert np.isnan(found)
+            else:
+                assert found == stats.spearmanr(left[rows], right[rows]).statistic
+    assert spreadless > 0
+
+
+def test_the_interval_is_that_of_seeds_drawn_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(displacement, "PIECE", 1000)
+    random = np.random.default_rng(4)
+    both = pandas.concat(
+        [models(start, random.standard_normal(n), random.standard_normal(n)) for start, n in (("a", 40), ("b", 25))],
+        ignore_index=True,
+    )
+    row = displacement_table(both, PLAN).set_index("start").loc["all"]
+    correlations = []
+    for drawn in generator(0, "displacement  90.0 all").integers(0, 40, size=(400, 40)):
+        rows = np.concatenate([np.flatnonzero(both.seed == seed) for seed in drawn])
+        correlations.append(stats.spearmanr(both.displacement[rows], both.d[rows]).statistic)
+    assert [row.low, row.high] == np.quantile(correlations, [(1 - 0.95) / 2, 1 - (1 - 0.95) / 2]).tolist()

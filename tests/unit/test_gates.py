@@ -20,7 +20,7 @@ from turncoat.stages.training import make_recipe as recipe_of
 from turncoat.tables.weights import load_optimizer, load_organisms
 from turncoat.training.block import Origin, Trained, finetune_block
 from turncoat.training.interventions import Intervention
-from turncoat.training.streams import WINDOW, Task, finetuning_stream
+from turncoat.training.streams import WINDOW, Batch, Task, finetuning_stream
 from turncoat.worlds.objectives import seed_objectives
 
 SEEDS, ROWS, BATCH = [1, 2, 3], 21, 5
@@ -191,8 +191,13 @@ def test_natural_is_bitwise_no_control_and_so_is_closed_for_relu(monkeypatch: py
     expected = weights()
     assert not torch.equal(expected[-1], expected[0])
     calls: list[str] = []
-    plain = loop.backward
-    monkeypatch.setattr(loop, "backward", lambda *rest: calls.append("plain") or plain(*rest))
+
+    class Watched(loop.PreparedStep):
+        def __call__(self, batch: Batch) -> Tensor:
+            calls.append("plain")
+            return super().__call__(batch)
+
+    monkeypatch.setattr(loop, "PreparedStep", Watched)
     assert torch.equal(weights(gate=GateControl("natural", norm_matched=False)), expected)
     assert len(calls) == WINDOW + 4
     assert torch.equal(weights(gate=GateControl("closed")), expected)

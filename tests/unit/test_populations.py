@@ -141,6 +141,16 @@ def test_rows_are_fitted_apart() -> None:
     assert together == pytest.approx(np.concatenate(alone, axis=1), abs=1e-9)
 
 
+def test_pieces_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(7)
+    values, noise = random.normal(0.4, 0.2, (23, 30)), random.uniform(0.01, 0.06, (23, 30)) ** 2
+    found = []
+    for size in (1, 30 * 30, 10**6):
+        monkeypatch.setattr(populations, "PIECE", size)
+        found.append(fit_two_classes(values, noise).tobytes())
+    assert found[0] == found[1] == found[2]
+
+
 def test_few_starts_find_what_many_find(monkeypatch: pytest.MonkeyPatch) -> None:
     values, noise = np.random.default_rng(6).normal(0.5, 0.1, (100, 48)), np.full(48, 0.04**2)
     few = fit_two_classes(values, noise)[4]

@@ -1,5 +1,6 @@
 """Training that is cut off and goes on ends with every bit of training that was not."""
 
+import argparse
 import json
 import logging
 import os
@@ -10,7 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas
@@ -22,21 +25,25 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+import turncoat.stages.training as training_stage
 import turncoat.training.block as block
+import turncoat.training.devices as devices
 import turncoat.training.loop as loop
 from turncoat.dodges import early_stopping
 from turncoat.organisms.gates import MODES, GateControl
+from turncoat.organisms.mlp import initialise
 from turncoat.stages.training import find_dodge
 from turncoat.tables.checkpoints import CheckpointFile, checkpoint_seconds
 from turncoat.training.block import Origin, Trained
 from turncoat.training.checkpoints import BlockKeeper
+from turncoat.training.devices import describe_device
 from turncoat.training.interventions import Intervention
 from turncoat.training.loop import Progress
 from turncoat.training.optimizers import OPTIMIZERS
 from turncoat.training.schedules import SCHEDULES
 from turncoat.training.starts import Lesson, find_start
 from turncoat.training.streams import WINDOW, Task
-from turncoat.training.trajectories import Trajectory
+from turncoat.training.trajectories import COURSES, Trajectory
 
 SEEDS, STEPS, BATCH = range(5), 40, 8
 WORLD = make_world("plain")
@@ -233,6 +240,39 @@ def test_with_episodes_drawn_on_the_device(optimizer: str, tmp_path: Path) -> No
     assert bits(run(BlockKeeper(Cutting(tmp_path / "whole", 99), CPU), quiet)) == bits(unbroken)
 
 
+@pytest.mark.parametrize("writings", [3, 4])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
+def test_with_a_member_that_diverges_on_episodes_drawn_on_the_device(
+    optimizer: str, writings: int, tmp_path: Path
+) -> None:
+    """Member 2 is found at step 3 and frozen; cut off at step 16 or 32 of its chunk, its mate's bits are those of a
+    chunk in which nobody diverges."""
+    sound = initialise(ARCHITECTURE, SEEDS, WORLD.input_power, CPU).rows()
+    exploding = sound.clone()
+    exploding[2] *= 8
+
+    def run(parents: Tensor, keeper: BlockKeeper | None = None) -> Trained:
+        recipe = make_recipe(STEPS, snapshots=3, optimizer=optimizer, schedule="cosine", heads={"world": 1.0})
+        return block.finetune_block(
+            WORLD, ARCHITECTURE, 60, Task(), recipe, BATCH, SEEDS, Origin(parents), CPU, quiet, draws="device",
+            keeper=keeper,
+        )  # fmt: skip
+
+    unbroken, healthy = run(exploding), run(sound)
+    course = unbroken.trajectory
+    assert course.diverged_step.tolist() == [-1, -1, 3, -1, -1] and not healthy.diverged.any()
+    found = course.checks.index(3)
+    assert (course.displacement[found:, 2] > 0).all() and len(set(course.displacement[found:, 2].tolist())) == 1
+    assert (course.update_norm[found + 1 :, 2] == 0).all()
+    mates = [0, 1, 3, 4]
+    for name in (*COURSES, "weights"):
+        ours, theirs = (getattr(trained.trajectory, name)[:, mates] for trained in (unbroken, healthy))
+        assert ours.numpy().tobytes() == theirs.numpy().tobytes(), name
+    assert bits(unbroken) != bits(healthy)
+    resumed = cut_and_go_on(lambda keeper, _: run(exploding, keeper), tmp_path, writings)
+    assert bits(resumed) == bits(unbroken)
+
+
 def test_a_chunk_that_no_longer_fits_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The state of two members is of no use where one fits at a time: they are trained anew, one by one."""
     run = tuning()
@@ -408,6 +448,48 @@ def test_another_jobs_file_is_told_of_and_not_used(
     assert CheckpointFile(tmp_path / "0-4-aaaa", {"job": 1}, 0.0).load() is not None
     moved.discard()
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def described(monkeypatch: pytest.MonkeyPatch, name: str, **packages: str) -> dict[str, str]:
+    """A GPU of that name beside packages of those versions, as a training job describes it."""
+
+    def version(package: str) -> str:
+        if package not in packages:
+            raise PackageNotFoundError(package)
+        return packages[package]
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(name=name))
+    monkeypatch.setattr(devices, "version", version)
+    return describe_device(torch.device("cuda"))
+
+
+def test_a_device_is_described_by_what_bits_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    found = described(monkeypatch, "NVIDIA H200", triton="3.6.0")
+    assert found == {"device": "cuda", "processor": "NVIDIA H200", "cuda": "13.0", "triton": "3.6.0"}
+    assert described(monkeypatch, "NVIDIA H200")["triton"] == ""
+    assert described(monkeypatch, "NVIDIA H200", **{"pytorch-triton": "3.7"})["triton"] == "3.7"
+    here = describe_device(CPU)
+    assert here == {"device": "cpu", "processor": torch.backends.cpu.get_cpu_capability(), "cuda": "", "triton": ""}
+
+
+def test_what_another_device_left_is_not_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TURNCOAT_CHECKPOINT_SECONDS", "0")
+    options = argparse.Namespace(checkpoints=tmp_path / "0-4", settings="{}", first_seed=0, seed_count=5)
+    gpu = described(monkeypatch, "NVIDIA H200", triton="3.6.0")
+
+    def opened(**other: str) -> CheckpointFile:
+        monkeypatch.setattr(training_stage, "describe_device", lambda device: gpu | other)
+        return training_stage.open_checkpoints(options, "pretrain", torch.device("cuda"), Intervention)
+
+    opened().save({"flat": torch.ones(2)}, {"first": 0, "stop": 5, "step": 16})
+    assert opened().load() is not None
+    for key, value in {"processor": "NVIDIA H100", "triton": "3.7.0", "cuda": "12.6", "device": "cpu"}.items():
+        assert opened(**{key: value}).load() is None
+        assert f"it is of another job ({key} differs)" in caplog.text
+    assert opened().load() is not None
 
 
 def test_how_often_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

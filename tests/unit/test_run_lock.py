@@ -83,6 +83,16 @@ def test_another_machines_lock_is_never_cleared(tmp_path: Path) -> None:
     assert json.loads((tmp_path / FILE).read_text())["host"] == "node7"
 
 
+def test_a_machine_of_the_same_name_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the process of a run on it would be looked for here, and taken for dead."""
+    other = tmp_path / "machine-id"
+    other.write_text("another installation\n")
+    holder(tmp_path / "study").kill()
+    monkeypatch.setattr(run_lock, "MACHINE_ID", other)
+    with pytest.raises(RunLockError, match="cannot be seen from"):
+        take_lock(new_run(tmp_path / "study"))
+
+
 def test_what_is_no_lock_is_left_for_the_user(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("{")
     with pytest.raises(RunLockError, match="is no lock of turncoat"):

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from turncoat.seeding import generator
+from turncoat.statistics import intervals
 from turncoat.statistics.contrasts import Columns, Plan, columns_of, contrast, contrast_table
 from turncoat.statistics.equivalence import equivalence_p, median_equivalence_p
 from turncoat.statistics.intervals import (
@@ -19,7 +20,7 @@ from turncoat.statistics.intervals import (
     t_interval,
     wilson,
 )
-from turncoat.statistics.matching import crossing, match, smooth
+from turncoat.statistics.matching import match, smooth
 from turncoat.statistics.multiplicity import holm
 from turncoat.statistics.outcomes import Agreements, kappa, limits, outcomes
 from turncoat.statistics.premise import premise
@@ -72,6 +73,15 @@ def test_bootstrap_is_clustered_by_seed() -> None:
     tripled = bootstrap_mean(np.repeat(values, 3), np.repeat(np.arange(30), 3), 0.95, 4000, random())
     assert tripled.count == 30
     assert tripled.high - tripled.low == pytest.approx(once.high - once.low, rel=0.1)
+
+
+def test_bootstrap_draws_in_pieces_what_it_would_draw_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, seeds = np.random.default_rng(6).exponential(1, 45), np.arange(45) % 30
+    pieces = []
+    for size in (1, 7 * 30, 10**6):
+        monkeypatch.setattr(intervals, "PIECE", size)
+        pieces += [bootstrap_mean(values, rows, 0.95, 200, random()) for rows in (seeds, np.arange(45))]
+    assert pieces[0] == pieces[2] == pieces[4] and pieces[1] == pieces[3] == pieces[5] != pieces[0]
 
 
 def test_bootstrap_without_spread_or_data() -> None:
@@ -206,7 +216,8 @@ def test_matching_a_known_trajectory() -> None:
 def test_one_lucky_snapshot_is_no_arrival() -> None:
     capability = np.array([0.3, 0.95, 0.5, 0.6])
     assert smooth(capability).max() < 0.9
-    assert crossing(smooth(capability), 0.9) is None
+    steps = np.arange(4)
+    assert not match(np.array([0, 4]), steps, steps, capability, {}, [0.9])[0.9].arrived[0]
 
 
 def test_undefined_before_the_crossing_takes_the_snapshot_after() -> None:

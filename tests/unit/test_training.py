@@ -18,8 +18,6 @@ from turncoat.training.block import Origin, finetune_block, pretrain_block
 from turncoat.training.devices import (
     CPU_CHUNK,
     GPU_CHUNK,
-    LARGE_CHUNK,
-    LARGE_LAYER,
     bounded_chunk,
     chunk_size,
     find_device,
@@ -234,12 +232,11 @@ def test_neither_chunk_nor_block_changes_a_bit(
 
 def test_large_networks_train_in_smaller_chunks_on_a_cpu() -> None:
     size = chunk_size(CPU)
-    assert size == CPU_CHUNK > LARGE_CHUNK
-    assert bounded_chunk(size, CPU, 256, LARGE_LAYER // 256) == size
-    assert bounded_chunk(size, CPU, 256, LARGE_LAYER // 256 + 1) == LARGE_CHUNK
-    assert bounded_chunk(5, CPU, 256, LARGE_LAYER) == 5
+    chunks = [bounded_chunk(size, CPU, 256, width) for width in (64, 127, 128, 255, 256, 1024)]
+    assert chunks == [CPU_CHUNK, CPU_CHUNK, 16, 16, 4, 4]
+    assert bounded_chunk(5, CPU, 256, 128) == 5
     gpu = torch.device("cuda")
-    assert bounded_chunk(chunk_size(gpu), gpu, 256, LARGE_LAYER) == GPU_CHUNK
+    assert bounded_chunk(chunk_size(gpu), gpu, 256, 256) == GPU_CHUNK
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu", "identity"])

@@ -1,11 +1,11 @@
-"""The harness that kills a study, and a few of its instants; `make chaos` is the whole of it."""
+"""The harness that kills a study (`make chaos`); a few of its instants are in test_smoke.py."""
 
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas
-from chaos import Outcome, SmokeStudy, chain, differing, markdown, plan, same
+from chaos import Outcome, SmokeStudy, differing, markdown, plan, same
 from runs import REPOSITORY
 
 
@@ -59,13 +59,3 @@ def test_what_does_not_pass_is_counted() -> None:
     wrong = Outcome(3, "both", "any", "pretrain", 1.0, 4, 0, 1, True, "tables/claims.csv")
     unfinished = Outcome(4, "both", "any", "report", 1.0, 4, 0, 1, True)
     assert "1 of 4 passed; 2 struck while a model was being trained." in markdown([good, torn, wrong, unfinished])
-
-
-def test_a_study_that_is_killed_three_times_has_the_tables_of_an_unbroken_one(tmp_path: Path) -> None:
-    unbroken = SmokeStudy(REPOSITORY, tmp_path / "unbroken")
-    assert unbroken.run() == 0, unbroken.last_words()
-    (planned,) = plan(3, 3)
-    outcomes = chain(SmokeStudy(REPOSITORY, tmp_path / "killed"), unbroken, planned, 1, seed=3)
-    assert all(outcome.passed for outcome in outcomes), markdown(outcomes)
-    assert sum(outcome.running != "" for outcome in outcomes) == 3, markdown(outcomes)
-    assert len(unbroken.files()) > 40

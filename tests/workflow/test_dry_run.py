@@ -1,4 +1,4 @@
-"""Which jobs a study starts, and which a change starts again."""
+"""Which jobs a study starts, and which a change starts again; most changes are in test_reruns.py, cell by cell."""
 
 import re
 from pathlib import Path
@@ -52,29 +52,6 @@ def test_a_shipped_study_plans_what_its_configuration_says(study: str, tmp_path:
     assert expected.models > 1000
 
 
-def test_a_finished_study_starts_nothing(workspace: Workspace) -> None:
-    assert workspace.jobs() == {}
-    again = workspace.run()
-    assert again.returncode == 0
-    assert "Nothing to be done" in again.stdout
-
-
-def test_more_seeds_start_new_blocks_only(workspace: Workspace) -> None:
-    workspace.edit(SMOKE, "count: 4", "count: 8")
-    assert workspace.jobs() == {rule: count for rule, count in SMOKE_JOBS.items() if rule != "classify_planted"}
-
-
-def test_another_distance_starts_its_cells_only(workspace: Workspace) -> None:
-    workspace.edit(SMOKE, "distances: [90]", "distances: [90, 45]")
-    assert workspace.jobs() == {"finetune": 2, "classify": 2, "probe_gating": 2, "probe_defection": 1, **LAST}
-
-
-def test_another_start_starts_its_cells_only(workspace: Workspace) -> None:
-    workspace.edit(SMOKE, "starts: [deceptive]", "starts: [deceptive, internal_strategic]")
-    new = {"pretrain": 1, "finetune": 1, "classify": 2, "probe_gating": 1, "probe_defection": 1}
-    assert workspace.jobs() == new | LAST
-
-
 def test_elicitation_starts_its_own_jobs_only(workspace: Workspace) -> None:
     workspace.edit(SMOKE, "main: {starts: [internal, scratch], distances: [90]}", f"main: {{{MAIN}, elicit: true}}")
     assert workspace.jobs() == {"elicit": 2, **LAST}
@@ -86,17 +63,11 @@ def test_elicitation_starts_its_own_jobs_only(workspace: Workspace) -> None:
     assert not [path for cell in plan.ids("elicit") for path in folder.glob(f"classify/{cell}*")]
 
 
-def test_a_dodge_starts_its_cells_only_and_so_does_its_code(workspace: Workspace) -> None:
+def test_a_dodge_starts_its_cells_only(workspace: Workspace) -> None:
     workspace.edit(
         SMOKE, "main: {starts", "tried: {starts: [internal], distances: [90], dodges: [l2_to_start]}\n  main: {starts"
     )
-    new = {"finetune": 1, "classify": 1, "probe_gating": 1}
-    assert workspace.jobs() == new | LAST
-    assert workspace.run().returncode == 0
-    for dodge, jobs in (("inoculation", {}), ("l2_to_start", new | LAST)):
-        path = workspace.root / "workflow" / "turncoat" / "dodges" / f"{dodge}.py"
-        path.write_text(path.read_text() + "\nADDED = 1\n")
-        assert workspace.jobs() == jobs, dodge
+    assert workspace.jobs() == {"finetune": 1, "classify": 1, "probe_gating": 1, **LAST}
 
 
 def test_a_varied_key_starts_its_cells_only(workspace: Workspace) -> None:
@@ -139,16 +110,11 @@ def test_reinforcement_starts_its_own_jobs_only(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize(
     "section",
-    ["types: {cosine: 0.8}", "types: {price_sensitivity: 0.5}", "statistics: {margin: 0.1, resamples: 300}"],
+    ["types: {price_sensitivity: 0.5}", "statistics: {margin: 0.1, resamples: 300}"],
 )
 def test_a_cutoff_starts_the_tables_and_the_report_only(workspace: Workspace, section: str) -> None:
     workspace.edit(SMOKE, "statistics: {resamples: 200, minimum_seeds: 2}", section)
     assert workspace.jobs() == LAST
-
-
-def test_evaluation_starts_classification_and_not_training(workspace: Workspace) -> None:
-    workspace.edit(SMOKE, "{episodes: 64, fit_episodes: 64,", "{episodes: 96, fit_episodes: 64,")
-    assert workspace.jobs() == {"classify": 6, "classify_planted": 1, **LAST}
 
 
 def test_planted_cases_start_their_own_check_only(workspace: Workspace) -> None:
@@ -159,31 +125,6 @@ def test_planted_cases_start_their_own_check_only(workspace: Workspace) -> None:
 def test_gating_starts_the_ledgers_only(workspace: Workspace) -> None:
     workspace.edit(SMOKE, "gating: {episodes: 64}", "gating: {episodes: 96}")
     assert workspace.jobs() == {"probe_gating": 4, **LAST}
-
-
-def test_writing_the_same_value_otherwise_starts_nothing(workspace: Workspace) -> None:
-    workspace.edit(SMOKE, "distances: [90]", "distances: [90.0]")
-    assert workspace.jobs() == {}
-
-
-def test_a_comment_or_a_docstring_starts_nothing(workspace: Workspace) -> None:
-    workspace.edit("workflow/turncoat/seeding.py", "\n", "\n# A comment.\n")
-    workspace.edit("workflow/turncoat/worlds/world.py", '"""', '"""Another opening. ')
-    assert workspace.jobs() == {}
-
-
-@pytest.mark.parametrize(("stage", "jobs"), [("probe_gating", 4), ("probe_defection", 1)])
-def test_code_starts_the_stages_that_import_it(workspace: Workspace, stage: str, jobs: int) -> None:
-    path = workspace.root / f"workflow/turncoat/stages/{stage}.py"
-    path.write_text(path.read_text() + "\nADDED = 1\n")
-    assert workspace.jobs() == {stage: jobs, **LAST}
-
-
-def test_code_that_training_imports_starts_everything_below(workspace: Workspace) -> None:
-    path = workspace.root / "workflow/turncoat/stages/pretrain.py"
-    path.write_text(path.read_text() + "\nADDED = 1\n")
-    jobs = workspace.jobs()
-    assert (jobs["pretrain"], jobs["finetune"], jobs["aggregate"]) == (2, 2, 1)
 
 
 @pytest.mark.parametrize(

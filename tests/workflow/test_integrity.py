@@ -183,7 +183,6 @@ def test_a_damaged_manifest_stops_the_run(finished: tuple[Path, list[Job]], monk
     assert run.returncode == 1 and "manifest.json: its checksum is not" in run.stdout
 
 
-@pytest.mark.acceptance
 def test_a_refactoring_that_changes_no_bit_is_accepted_and_starts_nothing(
     finished: tuple[Path, list[Job]], tmp_path: Path
 ) -> None:
@@ -197,24 +196,27 @@ def test_a_refactoring_that_changes_no_bit_is_accepted_and_starts_nothing(
     accepted = turncoat(root, "accept-code", STUDY)
     assert accepted.returncode == 0, accepted.stdout + accepted.stderr
     assert {name: content for name, content in contents(root / RESULTS).items() if name != "manifest.json"} == kept
-    entries = read_manifest(root / RESULTS / "manifest.json")["accepted"]
+    manifest = read_manifest(root / RESULTS / "manifest.json")
+    entries, before = manifest["accepted"], read_manifest(finished[0] / RESULTS / "manifest.json")
+    assert manifest == before | {"accepted": entries}  # what was declared at the first start above all
     touched = {"pretrain", "finetune", "classify", "classify_planted", "probe_gating", "probe_defection", "reinforce"}
+    touched |= {"aggregate"}
     assert touched <= {entry["stage"] for entry in entries}
     assert all(entry["from"] != entry["to"] and entry["when"] and entry["compared"] for entry in entries)
     assert all("column train_seconds" in entry["excepted"] for entry in entries)
     assert "nothing would run" in turncoat(root, "explain", STUDY).stdout
     # New blocks are made by the present code, which their tables say, and the old ones stay.
     made = "organisms.parquet"
-    before = next((root / RESULTS / "pretrain").glob(f"*/7000-7001/{made}"))
-    added = before.parents[1] / "7004-7005" / made
+    earlier = next((root / RESULTS / "pretrain").glob(f"*/7000-7001/{made}"))
+    added = earlier.parents[1] / "7004-7005" / made
     workspace.edit(STUDY, "count: 4", "count: 6")
-    run = snakemake("--cores", "1", "--configfile", STUDY, str(added.relative_to(root)), root=root)
+    run = snakemake(str(added.relative_to(root)), "--cores", "1", "--configfile", STUDY, root=root)
     assert run.returncode == 0, run.stdout
     codes = {entry["to"]: entry["from"] for entry in entries}
     now = read_provenance(added)["code"]
-    assert codes[now] == read_provenance(before)["code"] != now
+    assert codes[now] == read_provenance(earlier)["code"] != now
     assert read_manifest(root / RESULTS / "manifest.json")["accepted"] == entries
-    # A job refuses any third code.
+    # A third code is another again.
     workspace.edit("workflow/turncoat/seeding.py", "*words.tolist(), *index]", "*words.tolist(), *index, 7]")
     assert "pretrain" in {job.rule for job in read_jobs(snakemake("-n", "--configfile", STUDY, root=root).stdout)}
 

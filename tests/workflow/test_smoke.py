@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas
 import pyarrow.parquet as parquet
 import pytest
+from chaos import SmokeStudy, chain, markdown, plan
 from runs import REPOSITORY, SMOKE, snakemake
 
 TABLES = {"organisms", "trajectories", "alignment", "gating", "claims", "validation", "premise", "contrasts"}
@@ -126,7 +127,8 @@ def test_results_without_a_record_are_kept_only_if_they_name_this_code(smoke_stu
 
 def test_two_runs_from_nothing_give_equal_tables(smoke_study: Path, tmp_path: Path) -> None:
     """Bit for bit, on one core as on two; only wall times may differ."""
-    run = snakemake("--cores", "1", "--directory", str(tmp_path), "--configfile", str(REPOSITORY / SMOKE))
+    arguments = ("--cores", "1", "--directory", str(tmp_path), "--until", "aggregate")
+    run = snakemake(*arguments, "--configfile", str(REPOSITORY / SMOKE))
     assert run.returncode == 0, run.stdout
     first, second = (folder / "results" / "smoke" / "tables" for folder in (smoke_study, tmp_path))
     names = sorted(path.name for path in first.glob("*.parquet"))
@@ -140,16 +142,13 @@ def test_two_runs_from_nothing_give_equal_tables(smoke_study: Path, tmp_path: Pa
     assert (first / "claims.csv").read_bytes() == (second / "claims.csv").read_bytes()
 
 
-def test_snakemake_writes_its_own_report(smoke_study: Path) -> None:
-    target = smoke_study / "workflow-report.html"
-    arguments = (
-        "--directory",
-        str(smoke_study),
-        "--configfile",
-        str(REPOSITORY / SMOKE),
-        "--report",
-        str(target),
-    )
-    run = snakemake(*arguments)
-    assert run.returncode == 0, run.stdout
-    assert target.is_file()
+def test_a_study_that_is_killed_three_times_has_the_tables_of_an_unbroken_one(
+    smoke_study: Path, tmp_path: Path
+) -> None:
+    """A few of the instants of `make chaos`."""
+    unbroken = SmokeStudy(REPOSITORY, smoke_study)
+    (planned,) = plan(3, 3)
+    outcomes = chain(SmokeStudy(REPOSITORY, tmp_path / "killed"), unbroken, planned, 1, seed=3)
+    assert all(outcome.passed for outcome in outcomes), markdown(outcomes)
+    assert sum(outcome.running != "" for outcome in outcomes) == 3, markdown(outcomes)
+    assert len(unbroken.files()) > 40

@@ -20,6 +20,7 @@ from typing import Any
 
 VARIABLE = "TURNCOAT_RUN"  # path of the lock, #, the run's id
 FILE = ".run.json"
+MACHINE_ID = Path("/etc/machine-id")
 TRIES = 5  # a second apart: a shared file system may show a lock late
 
 
@@ -151,11 +152,17 @@ def _refusal(path: Path, holder: dict[str, Any]) -> str:
 
 
 def _machine() -> str:
-    """This machine as far as its process numbers reach, which is no farther than a container."""
-    try:
-        return f"{platform.node()} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return platform.node()
+    """This machine as far as its process numbers reach, which is no farther than a container.
+
+    Names of machines may be alike (`localhost`), and so may the numbers of their process spaces: systemd's own name of
+    an installation tells them apart.
+    """
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    with contextlib.suppress(OSError):
+        parts.append(MACHINE_ID.read_text(encoding="utf-8").strip())
+    return " ".join(parts)
 
 
 def _process(pid: int) -> str:

@@ -18,10 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as parquet
+
 from turncoat.commands.compare import WALL_TIMES, difference
 from turncoat.commands.dry_run import Job, planned
 from turncoat.configuration.check import REPOSITORY
 from turncoat.configuration.device import has_gpu
+from turncoat.configuration.manifest import BACK_AGAIN, FROZEN, claims_sha256
 from turncoat.configuration.study_file import NAME, read_manifest, replace_text, write_manifest
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.stages.common import plugins
@@ -108,6 +111,8 @@ def _check(one: Touched, folder: Path, say: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="turncoat-accept-") as name:
         root = Path(name)
         _mirror(folder, root, set(one.job.outputs))
+        if one.stage == "aggregate":
+            _declare_present(folder, root / folder / NAME)
         done = subprocess.run(
             _command(one), shell=True, cwd=root, env=_environment(), capture_output=True, text=True, check=False
         )
@@ -136,6 +141,20 @@ def _mirror(folder: Path, root: Path, outputs: set[str]) -> None:
         elif str(path) not in outputs and path.relative_to(folder).parts[0] not in {"logs", "benchmarks"}:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(path.resolve())
+
+
+def _declare_present(folder: Path, mirrored: Path) -> None:
+    """Let the job's manifest call the present judging code declared where the kept verdicts were judged by declared
+    code: that it is another is known, asked is whether it makes the same bits. The study's own manifest is not told, so
+    verdicts that this code gives later, on seeds that nobody compared, are exploratory.
+    """
+    status = " ".join(set(parquet.read_table(folder / "tables" / "claims.parquet", columns=["status"])[0].to_pylist()))
+    if FROZEN["claims_sha256"] in status:
+        return
+    manifest, now = read_manifest(folder / NAME), claims_sha256()
+    declared = {"claims_sha256": now, "first": manifest["first"] | {"claims_sha256": now}}
+    mirrored.unlink()  # the link, not the manifest
+    write_manifest(mirrored, manifest | declared | {"edited": BACK_AGAIN in status})
 
 
 def _command(one: Touched) -> str:

@@ -47,6 +47,9 @@ PACKAGES = (
 JUDGING = ("statistics/analysis.py", "statistics/outcomes.py", "classification/types.py")
 PUT_TOGETHER = ("statistics/claims.yaml", "tables/assembly.py", "tables/factors.py", "stages/aggregate.py")
 """Hashed by themselves, without what they import: they write tables too, which judge nothing."""
+FROZEN = {"config_sha256": "configuration", "claims_sha256": "claims or the code that judges them"}
+"""Hashes in the manifest that must be those of the first start, and what they are of."""
+BACK_AGAIN = "claims or configuration, and back again"
 FIRST = ("started", "config_sha256", "claims_sha256", "git_commit")
 
 

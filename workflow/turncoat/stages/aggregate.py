@@ -26,7 +26,7 @@ from turncoat.configuration.cells import canonical_json, digest
 from turncoat.configuration.errors import ConfigurationError
 from turncoat.configuration.job_settings import settings_of
 from turncoat.configuration.loading import load_config
-from turncoat.configuration.manifest import claims_sha256, config_sha256
+from turncoat.configuration.manifest import BACK_AGAIN, FROZEN, claims_sha256, config_sha256
 from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan, expand
 from turncoat.configuration.study_file import read_manifest
@@ -67,8 +67,6 @@ from turncoat.tables.jobs import absent_jobs, foreign_files, job_files
 from turncoat.tables.origins import check_settings
 
 log = logging.getLogger("turncoat")
-FROZEN = {"config_sha256": "configuration", "claims_sha256": "claims or the code that judges them"}
-"""Hashes in the manifest that must be those of the first start, and what they are of."""
 DERIVED = {
     "levels": contrasts.LEVELS,
     "contrasts": contrasts.SCHEMA,
@@ -298,7 +296,7 @@ def _changed(manifest: Mapping[str, Any] | None, config: Mapping[str, Any], abse
     # By what runs here, too: the stage may be run without Snakemake, which keeps the manifest.
     edited = [words for key, words in FROZEN.items() if {manifest[key], now[key]} != {manifest["first"][key]}]
     if not edited and manifest["edited"]:
-        edited = ["claims or configuration, and back again"]
+        edited = [BACK_AGAIN]
     if edited:
         log.warning("verdicts are exploratory: edited since the first start: %s", " and ".join(edited))
         found.append(f"edited since the first start: {' and '.join(edited)}")

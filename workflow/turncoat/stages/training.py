@@ -23,6 +23,7 @@ from turncoat.tables.atomic import write_table
 from turncoat.tables.checkpoints import CheckpointFile, checkpoint_seconds, digest_of
 from turncoat.tables.weights import Organisms, save_optimizer, save_organisms
 from turncoat.training.block import ChunkProgress, Trained
+from turncoat.training.devices import describe_device
 from turncoat.training.interventions import Dodge, Intervention
 from turncoat.training.loop import Progress, Recipe
 from turncoat.training.optimizers import BETA2
@@ -66,7 +67,7 @@ def open_checkpoints(
         "settings": json.loads(options.settings),
         "seeds": [options.first_seed, options.seed_count],
         "parents": digest_of({name: value for name, value in (parents or {}).items() if value is not None}),
-        "device": device.type,
+        **describe_device(device),
         "torch": torch.__version__,
         "numpy": np.__version__,
     }

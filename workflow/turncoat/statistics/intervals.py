@@ -8,6 +8,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 Array = np.ndarray
 
+PIECE = 2**15  # numbers drawn at once, so that they stay in a core's cache
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -62,10 +64,14 @@ def bootstrap_mean(
     mean = float(values.mean())
     if len(names) < 2:
         return Estimate(mean, np.nan, np.nan, len(names))
-    draws = random.integers(0, len(names), size=(resamples, len(names)))
-    # With one value to a seed every draw has as many values as there are seeds.
-    drawn = len(names) if len(names) == len(values) else np.take(sizes, draws).sum(axis=1)
-    means = np.take(sums, draws).sum(axis=1) / drawn
+    means = np.empty(resamples)
+    size = max(1, PIECE // len(names))
+    for first in range(0, resamples, size):
+        part = means[first : first + size]
+        draws = random.integers(0, len(names), size=(len(part), len(names)))
+        # With one value to a seed every draw has as many values as there are seeds.
+        drawn = len(names) if len(names) == len(values) else np.take(sizes, draws).sum(axis=1)
+        part[:] = np.take(sums, draws).sum(axis=1) / drawn
     left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
     count = len(names)
     tail = special.stdtrit(count - 1, (1 + confidence) / 2) * np.sqrt(count / (count - 1))

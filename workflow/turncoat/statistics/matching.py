@@ -10,34 +10,6 @@ from scipy.optimize import isotonic_regression
 Array = np.ndarray
 
 
-@dataclass(frozen=True)
-class Crossing:
-    """Where a trajectory first reaches a level: between checks `before` and `after`, `share` of the way
-    in log(step + 1).
-    """
-
-    before: int
-    after: int
-    share: float
-
-    def step(self, steps: Array) -> float:
-        """The step of the crossing, interpolated in log(step + 1). `steps` (checks,)."""
-        before, after = np.log1p(np.asarray(steps, dtype=float)[[self.before, self.after]])
-        return float(np.expm1(before + self.share * (after - before)))
-
-
-def value_at(step: float, steps: Array, values: Array) -> float:
-    """Linear interpolation in log(step + 1) of `values` (checks,) among those that are known.
-
-    An outcome is known only at the steps at which weights were kept, and not defined before a model complies at
-    all; before the first known value that value stands alone. NaN where none is known, or at step 0 before any.
-    """
-    known = ~np.isnan(values)
-    if not known.any() or (step == 0 and not known[0]):
-        return float("nan")
-    return float(np.interp(np.log1p(step), np.log1p(np.asarray(steps, dtype=float)[known]), values[known]))
-
-
 def smooth(values: Array, increasing: bool = True) -> Array:
     """Least-squares monotone smoothing of a trajectory (checks,), so that one lucky check is no
     arrival.
@@ -45,16 +17,70 @@ def smooth(values: Array, increasing: bool = True) -> Array:
     return np.asarray(isotonic_regression(np.asarray(values, dtype=float), increasing=increasing).x)
 
 
-def crossing(smoothed: Array, level: float) -> Crossing | None:
-    """First crossing of `level` by a rising smoothed trajectory (checks,); None if it never gets there."""
-    reached = np.flatnonzero(smoothed >= level)
-    if len(reached) == 0:
-        return None
-    after = int(reached[0])
-    if after == 0:
-        return Crossing(0, 0, 1.0)
-    low, high = smoothed[after - 1], smoothed[after]
-    return Crossing(after - 1, after, float((level - low) / (high - low)))
+def smooth_each(offsets: Array, values: Array, increasing: bool = True) -> Array:
+    """Each model's trajectory smoothed; NaN throughout for a model with a missing value. Rows as in `match`."""
+    missing = _counts(np.isnan(values), offsets) > 0
+    smoothed = np.full(len(values), np.nan)
+    for model in np.flatnonzero(~missing):
+        rows = slice(int(offsets[model]), int(offsets[model + 1]))
+        smoothed[rows] = smooth(values[rows], increasing)
+    return smoothed
+
+
+def crossings(offsets: Array, steps: Array, smoothed: Array, level: float) -> Array:
+    """Step at which each model first crosses `level`, (models,); NaN where it never gets there.
+
+    `smoothed` (rows,) rises within each model. Between two checks the step is interpolated in log(step + 1).
+    """
+    first, end = offsets[:-1], offsets[1:]
+    reached = np.append(np.flatnonzero(smoothed >= level), len(smoothed))
+    after = reached[np.searchsorted(reached, first)]
+    arrived = after < end
+    after = after[arrived]
+    before = np.maximum(after - 1, first[arrived])
+    low, high, share = smoothed[before], smoothed[after], np.ones(len(after))
+    np.divide(level - low, high - low, out=share, where=before < after)
+    earlier, later = np.log1p(steps[before].astype(float)), np.log1p(steps[after].astype(float))
+    found = np.full(len(first), np.nan)
+    found[arrived] = np.expm1(earlier + share * (later - earlier))
+    return found
+
+
+def interpolate(at: Array, offsets: Array, places: Array, values: Array) -> Array:
+    """`numpy.interp` at one point `at` (models,) of each model: `values` (rows,) over `places` (rows,), which rise.
+
+    NaN where the point is, or where a model has no rows.
+    """
+    first, last = offsets[:-1], offsets[1:] - 1
+    found, known = np.full(len(at), np.nan), ~np.isnan(at) & (first <= last)
+    passed = _counts(places <= np.repeat(at, np.diff(offsets)), offsets)
+    row = (first + np.maximum(passed, 1) - 1)[known]
+    above, point = np.minimum(row + 1, last[known]), at[known]
+    between = (point > places[row]) & (row < above)
+    lower, upper, place = row[between], above[between], point[between]
+    slope = (values[upper] - values[lower]) / (places[upper] - places[lower])
+    chosen = values[row].astype(float)
+    chosen[between] = slope * (place - places[lower]) + values[lower]
+    found[known] = chosen
+    return found
+
+
+def values_at(at: Array, offsets: Array, steps: Array, values: Array) -> Array:
+    """Each model's value at its step `at` (models,): interpolated in log(step + 1) among its known `values` (rows,).
+
+    An outcome is known only at the steps at which weights were kept, and not defined before a model complies at
+    all; before the first known value that value stands alone. NaN where none is known, or at step 0 before any.
+    """
+    known = np.flatnonzero(~np.isnan(values))
+    own = np.searchsorted(known, offsets)
+    found = interpolate(np.log1p(at), own, np.log1p(steps[known].astype(float)), values[known])
+    found[(at == 0) & np.isnan(values[offsets[:-1]])] = np.nan
+    return found
+
+
+def _counts(flags: Array, offsets: Array) -> Array:
+    """How many of each model's rows are flagged, (models,)."""
+    return np.diff(np.append(0, np.cumsum(flags))[offsets])
 
 
 @dataclass(frozen=True)
@@ -83,29 +109,9 @@ def match(
     + 1]. `steps`, `episodes`, `capability` and each of `outcomes` are (rows,). A model whose capability
     is anywhere missing (it diverged) counts as not arrived: leave it out beforehand and count it apart.
     """
-    models = len(offsets) - 1
-    found = {
-        level: Matched(
-            np.zeros(models, bool),
-            np.full(models, np.nan),
-            np.full(models, np.nan),
-            {name: np.full(models, np.nan) for name in outcomes},
-        )
-        for level in levels
-    }
-    for model in range(models):
-        rows = slice(int(offsets[model]), int(offsets[model + 1]))
-        if np.isnan(capability[rows]).any():
-            continue
-        smoothed = smooth(capability[rows])
-        for level in levels:
-            at = crossing(smoothed, level)
-            if at is None:
-                continue
-            result = found[level]
-            result.arrived[model] = True
-            result.steps[model] = at.step(steps[rows])
-            result.episodes[model] = np.interp(result.steps[model], steps[rows], episodes[rows])
-            for name, values in outcomes.items():
-                result.values[name][model] = value_at(result.steps[model], steps[rows], values[rows])
+    smoothed, found = smooth_each(offsets, capability), {}
+    for level in levels:
+        at = crossings(offsets, steps, smoothed, level)
+        values = {name: values_at(at, offsets, steps, known) for name, known in outcomes.items()}
+        found[level] = Matched(~np.isnan(at), at, interpolate(at, offsets, steps, episodes), values)
     return found

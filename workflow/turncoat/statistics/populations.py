@@ -30,6 +30,7 @@ SPLITS = (0.1, 0.25, 0.5, 0.75, 0.9)  # shares of the lower class from which the
 BURN_IN, STEPS = 5, 5000  # before the best start is kept, and at most after it
 COARSE, FINE = 1e-3, 1e-8  # largest move of a parameter at which a search ends: in resamples, in the models themselves
 EMPTY = 1e-12  # smallest probability of a class, so that one without models keeps a mean
+PIECE = 2**15  # numbers that a step works on at once: what it makes of them stays in a cache
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,10 @@ def fit_two_classes(values: Array, noise: Array, tolerance: float = COARSE) -> A
     splits of the sorted values at fixed shares and at the widest gap.
     """
     (rows, n), starts, noise = values.shape, len(SPLITS) + 1, np.broadcast_to(noise, values.shape)
-    fixed = np.clip(np.rint(n * np.array(SPLITS)).astype(int), 1, n - 1)
-    widest = np.diff(np.sort(values, axis=1), axis=1).argmax(1)[:, None] + 1
-    below = np.concatenate([np.broadcast_to(fixed, (rows, len(fixed))), widest], axis=1)
-    each, tried = np.repeat(np.arange(rows), starts), _split(values, noise, below)
-    for _ in range(BURN_IN):
-        tried = _step(values[each], noise[each], tried)
-    best = _log_likelihood(values[each], noise[each], tried).reshape(rows, starts).argmax(1)
-    fitted = _climb(values, noise, tried[:, np.arange(rows) * starts + best], tolerance)
+    size = max(1, PIECE // (starts * n))
+    pieces = [slice(first, first + size) for first in range(0, rows, size)]
+    begun = np.concatenate([_best_start(values[piece], noise[piece]) for piece in pieces], axis=1)
+    fitted = _climb(values, noise, begun, tolerance)
     swapped = fitted[1] < fitted[2]
     fitted[0], fitted[1:3] = np.where(swapped, 1 - fitted[0], fitted[0]), np.sort(fitted[1:3], axis=0)[::-1]
     return np.concatenate([fitted, _log_likelihood(values, noise, fitted)[None]])
@@ -217,30 +214,51 @@ def _split(values: Array, noise: Array, below: Array) -> Array:
     return np.stack([share, upper, lower, np.sqrt(np.maximum(within, FLOOR**2))]).reshape(4, -1)
 
 
+def _best_start(values: Array, noise: Array) -> Array:
+    """Parameters (4, rows) of the start that is the likeliest after a few steps."""
+    (rows, n), starts = values.shape, len(SPLITS) + 1
+    fixed = np.clip(np.rint(n * np.array(SPLITS)).astype(int), 1, n - 1)
+    widest = np.diff(np.sort(values, axis=1), axis=1).argmax(1)[:, None] + 1
+    below = np.concatenate([np.broadcast_to(fixed, (rows, len(fixed))), widest], axis=1)
+    tried = _split(values, noise, below)
+    values, noise = (np.repeat(numbers, starts, axis=0) for numbers in (values, noise))
+    for _ in range(BURN_IN):
+        tried = _step(values, noise, tried)
+    best = _log_likelihood(values, noise, tried).reshape(rows, starts).argmax(1)
+    return tried[:, np.arange(rows) * starts + best]
+
+
 def _climb(values: Array, noise: Array, start: Array, tolerance: float) -> Array:
-    moving, reached = np.arange(len(values)), start.copy()
-    for _ in range(STEPS):
+    """Follow each row until it moves no farther; the next one that waits takes its place."""
+    (rows, n), reached = values.shape, start.copy()
+    taken, waiting = np.zeros(rows, int), min(rows, max(1, PIECE // n))
+    moving = np.arange(waiting)
+    while len(moving):
         before = reached[:, moving]
-        reached[:, moving] = _step(values[moving], noise[moving], before)
-        moving = moving[np.abs(reached[:, moving] - before).max(0) > tolerance]
-        if len(moving) == 0:
-            break
+        after = reached[:, moving] = _step(values[moving], noise[moving], before)
+        taken[moving] += 1
+        moves = (np.abs(after - before).max(0) > tolerance) & (taken[moving] < STEPS)
+        joining = np.arange(waiting, min(rows, waiting + len(moving) - moves.sum()))
+        moving, waiting = np.concatenate([moving[moves], joining]), waiting + len(joining)
     return reached
 
 
 def _step(values: Array, noise: Array, parameters: Array) -> Array:
-    share, upper, lower, tau = (row[:, None] for row in parameters)
+    share, upper, lower, tau = parameters[:, :, None]
     weight = 1 / (tau**2 + noise)
     log_odds = special.logit(share) + weight * (upper - lower) * (values - (upper + lower) / 2)
-    belongs = np.clip(special.expit(log_odds), EMPTY, 1 - EMPTY)
-    upper, lower = ((side * values).sum(1) / side.sum(1) for side in (belongs * weight, (1 - belongs) * weight))
-    squares = belongs * (values - upper[:, None]) ** 2 + (1 - belongs) * (values - lower[:, None]) ** 2
+    belongs = np.minimum(np.maximum(special.expit(log_odds), EMPTY), 1 - EMPTY)
+    others = 1 - belongs
+    inside, outside = belongs * weight, others * weight
+    upper, lower = (inside * values).sum(1) / inside.sum(1), (outside * values).sum(1) / outside.sum(1)
+    squares = belongs * (values - upper[:, None]) ** 2 + others * (values - lower[:, None]) ** 2
     return np.stack([belongs.mean(1), upper, lower, _scored(parameters[3], weight, squares)])
 
 
 def _scored(tau: Array, weight: Array, squares: Array) -> Array:
     """tau after one step of Fisher scoring of its square, with weights 1 / (tau^2 + s^2); exact if errors are equal."""
-    step = ((weight**2 * squares).sum(1) - weight.sum(1)) / (weight**2).sum(1)
+    square = weight**2
+    step = ((square * squares).sum(1) - weight.sum(1)) / square.sum(1)
     return np.sqrt(np.maximum(tau**2 + step, FLOOR**2))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from turncoat.statistics.matching import crossing, smooth
+from turncoat.statistics.matching import crossings, interpolate, smooth_each
 
 Array = np.ndarray
 
@@ -17,15 +17,10 @@ def half_lives(offsets: Array, steps: Array, episodes: Array, retained: Array) -
     corrected agreement with the model's own first choice, 1 at step 0. NaN for a model with a missing
     value.
     """
-    lives = np.full(len(offsets) - 1, np.inf)
-    for model in range(len(offsets) - 1):
-        rows = slice(int(offsets[model]), int(offsets[model + 1]))
-        if np.isnan(retained[rows]).any():
-            lives[model] = np.nan
-            continue
-        at = crossing(-smooth(retained[rows], increasing=False), -0.5)
-        if at is not None:
-            lives[model] = np.interp(at.step(steps[rows]), steps[rows], episodes[rows])
+    smoothed = smooth_each(offsets, retained, increasing=False)
+    at = crossings(offsets, steps, -smoothed, -0.5)
+    lives = np.where(np.isnan(at), np.inf, interpolate(at, offsets, steps, episodes))
+    lives[np.isnan(smoothed[offsets[:-1]])] = np.nan
     return lives
 
 

@@ -47,11 +47,18 @@ MODES = {
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function compiled, without choices that the compiler would make by timing and that change how sums round."""
+    """The function compiled, without choices that the compiler would make by timing and that change how sums round.
+
+    Raises RuntimeError where PyTorch's compiler cannot be told so.
+    """
     import torch._inductor.config as inductor
 
-    options: dict[str, Any] = {"deterministic": True} if hasattr(inductor, "deterministic") else {}
-    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
+    if not hasattr(inductor, "deterministic"):
+        raise RuntimeError(
+            f"PyTorch is {torch.__version__}, whose compiler chooses by timing how sums round, so that two runs would "
+            "differ; needed to train on a GPU with draws 'device': PyTorch 2.10 or later (allowed here: draws 'host')"
+        )
+    return torch.compile(function, fullgraph=True, dynamic=False, options={"deterministic": True})
 
 
 def default_mode(device: torch.device, architecture: Architecture) -> Mode:
@@ -67,6 +74,7 @@ class DeviceSteps:
     """Trains a stack in place; `loss` (E,) holds each member's loss before the last step.
 
     rates: the learning rate of every step, float32 (steps,), on the stack's device.
+    Raises ValueError for kernels that the stack's shape does not fit, RuntimeError where the mode cannot be had here.
     """
 
     def __init__(

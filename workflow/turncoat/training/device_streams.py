@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from turncoat.training.starts import UNRELATED, Lesson, deal, expected_rewards, unrelated_objectives, uses_of_chance
-from turncoat.training.streams import WINDOW, Batch, Task, budget_windows, slots_with
+from turncoat.training.starts import UNRELATED, Lesson, expected_rewards, unrelated_objectives, uses_of_chance
+from turncoat.training.streams import WINDOW, Batch, Task, budget_windows, shown_and_earned
 from turncoat.worlds.device_episodes import DeviceEpisodes
 from turncoat.worlds.episodes import Episodes, best_option, show_context
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.philox import uniform, words
-from turncoat.worlds.world import OVERSIGHT, World
+from turncoat.worlds.world import World
 
 DRAWS = ("host", "device")
 Drawn = dict[str, Tensor]
@@ -72,7 +72,6 @@ def finetuning_on_device(
     windows."""
     source = DeviceEpisodes(world, seeds, batch, objectives.device)
     windows = budget_windows(task, batch)
-    x, target = (objectives[:, OBJECTIVES.index(name)] for name in ("x", task.target))
     trained = torch.tensor([1.0, world.audit_penalty][: world.audit_terms], device=objectives.device)
 
     def draw(step: Tensor) -> Drawn:
@@ -89,16 +88,9 @@ def finetuning_on_device(
 
     def read(drawn: Drawn) -> Batch:
         episodes = source.read(drawn["episodes"], task.overseen)
-        if task.instructed:
-            slots, earned = episodes.slots, episodes.utilities(episodes.slots[..., 1, :].unsqueeze(2))
-        else:
-            slots, earned = slots_with(episodes, x), episodes.utilities(target[None, :, None, None])
-        signs = torch.ones_like(episodes.signs)
-        if task.overseen < 1:
-            placebo = signs[..., 1 - OVERSIGHT]
-            signs = torch.stack([episodes.signs[..., OVERSIGHT], placebo], dim=-1)
-        if task.label_noise > 0:
-            earned = deal(earned, uniform(drawn["label noise"]).unsqueeze(0), task.label_noise)
+        slots, signs, earned = shown_and_earned(
+            task, episodes, objectives, lambda: uniform(drawn["label noise"]).unsqueeze(0)
+        )
         audits = trained.expand_as(episodes.audits)
         parts = [_lay_out(world, episodes, slots, signs, audits, False)]
         attributes, shown = [episodes.attributes[0]], [signs[0]]

@@ -1,13 +1,16 @@
 """Where training runs and how many organisms a step holds at once."""
 
 import gc
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 KEPT_BYTES = 31 * 2**20  # glibc's allocator adapts to blocks of up to 32 MiB
 CPU_CHUNK = 48  # small networks, whose steps cost less than calling their kernels does if fewer share them
-LARGE_CHUNK = 16  # of networks that gain nothing by more, and would need three times the memory
-LARGE_LAYER = 2**15  # numbers in one member's hidden layer, all rows together
+SMALLER_CHUNKS = ((2**16, 4), (2**15, 16))
+"""Chunks of networks whose hidden layer holds that many numbers or more, all rows together: what few of them need still
+fits into a core's own cache, and calls cost little beside products of that size."""
 GPU_CHUNK = 4096  # where nothing is said of how much memory a member takes
 LARGEST_GPU_CHUNK = 65536
 USED_SHARE = 0.8  # of a GPU's free memory
@@ -33,14 +36,38 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def describe_device(device: torch.device) -> dict[str, str]:
+    """What the bits of training depend on of where it runs, besides PyTorch's own version.
+
+    device: its type; processor: the vector instructions of the CPU, or the GPU's name; cuda, triton: versions, empty
+    where there is none.
+    """
+    if device.type != "cuda":
+        return {"device": device.type, "processor": torch.backends.cpu.get_cpu_capability(), "cuda": "", "triton": ""}
+    name = torch.cuda.get_device_properties(device).name
+    return {"device": device.type, "processor": name, "cuda": torch.version.cuda or "", "triton": _triton()}
+
+
+def _triton() -> str:
+    for name in ("triton", "pytorch-triton"):  # the second in PyTorch's builds of before a release
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return ""
+
+
 def chunk_size(device: torch.device) -> int:
-    """Most members trained at once. It never changes a result, only how fast it comes."""
+    """Most members trained at once.
+
+    On a CPU it changes no bit, nor on a GPU any of weights that `relu_kernels` trains. Of other weights it does there:
+    PyTorch's batched products and sums round by how many there are (docs/gpu.md).
+    """
     return GPU_CHUNK if device.type == "cuda" else CPU_CHUNK
 
 
 def bounded_chunk(size: int, device: torch.device, rows: int, width: int) -> int:
     """That many members or fewer, where networks of this width with so many rows of input a step are large."""
-    return min(size, LARGE_CHUNK) if device.type == "cpu" and rows * width > LARGE_LAYER else size
+    fitting = [chunk for layer, chunk in SMALLER_CHUNKS if rows * width >= layer]
+    return min([size, *fitting]) if device.type == "cpu" else size
 
 
 def memory_chunk(device: torch.device, bytes_per_member: int) -> int:

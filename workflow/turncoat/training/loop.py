@@ -11,6 +11,7 @@ from torch import Tensor
 
 from turncoat.organisms.gates import NATURAL, GateControl, GatedBackward, gated_backward_of
 from turncoat.organisms.mlp import Stack, backward, forward
+from turncoat.organisms.prepared_passes import can_prepare
 from turncoat.training.checkpoints import NOTHING, Keeper, LoopState
 from turncoat.training.device_steps import DeviceSteps, default_mode
 from turncoat.training.device_streams import DeviceStream
@@ -18,6 +19,7 @@ from turncoat.training.divergence import Freezer
 from turncoat.training.interventions import PLAIN, Intervention
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.optimizers import BETA2, Optimizer, make_optimizer
+from turncoat.training.prepared_steps import PreparedStep
 from turncoat.training.routing import read_out, routed_backward
 from turncoat.training.schedules import check_steps, rate_share, snapshot_steps
 from turncoat.training.streams import WINDOW, Batch, Stream
@@ -159,13 +161,19 @@ def _step_by_step(
     """Go on after `step` steps with that window; stops at each check and between windows."""
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
     gradient = stack.with_flat(torch.zeros_like(stack.flat))  # its padding stays zero
+    plain = gated is None and intervention.routes is None and can_prepare(stack)
+    prepared: PreparedStep | None = None
     while step < recipe.steps:
         for batch in islice(stream(window), recipe.steps - step):
+            if plain and prepared is None:
+                prepared = PreparedStep(stack, gradient, batch, recipe.heads, recipe.entropy_bonus)
             step += 1
             checked = step in checks
             before = stack.flat.clone() if checked or intervention.after_step is not None else stack.flat
             optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
-            loss = train_step(stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated)
+            loss = train_step(
+                stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated, prepared
+            )
             if intervention.after_step is not None:
                 intervention.after_step(stack, stack.with_flat(before))
             freezer.hold(stack.flat)
@@ -249,12 +257,33 @@ def train_step(
     intervention: Intervention = PLAIN,
     beginning: Tensor | None = None,
     gated: GatedBackward | None = None,
+    prepared: PreparedStep | None = None,
 ) -> Tensor:
     """Take one step and return each member's loss before it, (E,); `gradient` is overwritten.
 
     `beginning` is the flat buffer at step 0, which an intervention on the gradient is told; `gated` replaces the
-    backward pass.
+    backward pass; `prepared`, for this stack and gradient, does both passes to the same bits.
     """
+    if prepared is not None:
+        loss = prepared(batch)
+    else:
+        loss = _write_gradient(stack, batch, recipe, columns, gradient, intervention, gated)
+    if intervention.gradient is not None and beginning is not None:
+        intervention.gradient(stack, gradient, stack.with_flat(beginning))
+    optimizer.step(stack.flat, gradient.flat)
+    return loss
+
+
+def _write_gradient(
+    stack: Stack,
+    batch: Batch,
+    recipe: Recipe,
+    columns: int,
+    gradient: Stack,
+    intervention: Intervention,
+    gated: GatedBackward | None,
+) -> Tensor:
+    """Both passes, whatever the activation, the gates and the routes; returns the loss."""
     trace = forward(stack, batch.inputs.flatten(1, 2), columns, keep_before=gated is not None)
     loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads, recipe.entropy_bonus)
     if intervention.routes is not None:
@@ -266,9 +295,6 @@ def train_step(
         backward(stack, trace, output_gradient, gradient)
     else:
         gated(stack, trace, output_gradient, gradient)
-    if intervention.gradient is not None and beginning is not None:
-        intervention.gradient(stack, gradient, stack.with_flat(beginning))
-    optimizer.step(stack.flat, gradient.flat)
     return loss
 
 

@@ -184,6 +184,23 @@ def task_episodes(
     drawn = draw_episodes(
         world, seeds, purpose, window, steps, episodes, objectives.device, task.overseen, encoded=False
     )
+
+    def coins() -> Tensor:
+        rows = [generator(seed, f"{purpose} label noise", window).random((steps, episodes)) for seed in seeds]
+        return torch.from_numpy(np.stack(rows, axis=1)).to(objectives.device)
+
+    slots, signs, earned = shown_and_earned(task, drawn, objectives, coins)
+    audits = trained_audits(world, drawn).expand_as(drawn.audits)
+    return Shown(drawn, slots, signs, audits, earned, seeds, objectives, window)
+
+
+def shown_and_earned(
+    task: Task, drawn: Episodes, objectives: Tensor, coins: Callable[[], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Slots (S, E, B, 2, d) and signs (S, E, B, 2) that a task shows of drawn episodes, and its rewards (S, E, N, B).
+
+    `coins`, uniform (S, E, B), are asked for where labels are noisy.
+    """
     if task.instructed:
         slots, earned = drawn.slots, drawn.utilities(drawn.slots[..., 1, :].unsqueeze(2))
     else:
@@ -194,10 +211,8 @@ def task_episodes(
         signs = signs.clone()
         signs[..., OVERSIGHT] = drawn.signs[..., OVERSIGHT]
     if task.label_noise > 0:
-        coins = [generator(seed, f"{purpose} label noise", window).random((steps, episodes)) for seed in seeds]
-        earned = deal(earned, torch.from_numpy(np.stack(coins, axis=1)).to(earned.device), task.label_noise)
-    audits = trained_audits(world, drawn).expand_as(drawn.audits)
-    return Shown(drawn, slots, signs, audits, earned, seeds, objectives, window)
+        earned = deal(earned, coins(), task.label_noise)
+    return slots, signs, earned
 
 
 def shown_inputs(world: World, shown: Shown, pretrained_contexts: bool = False) -> Tensor:

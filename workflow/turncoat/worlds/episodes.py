@@ -153,23 +153,29 @@ def input_writer(
     A step is a small part of a window and stays in a processor's cache. It is laid out with the episodes last, so that
     long runs of numbers are written alike: symbols are compared, and what options share is copied, by the row.
     """
-    context = show_context(world, episodes, slots, signs, audits, pretrained_contexts)
-    width, symbols = world.option_width, torch.arange(world.symbols, dtype=context.dtype, device=context.device)
+    context = show_context(world, episodes, slots, signs, audits, pretrained_contexts).transpose(2, 3).unsqueeze(3)
+    width, stored = world.option_width, episodes.options.movedim(4, 2)  # encoded already, or pairs of symbols
+    if stored.shape[2] == width:
 
-    def write(step: int, out: Tensor) -> None:
-        stored = episodes.options[step].permute(0, 3, 1, 2)  # encoded already, or pairs of symbols
-        out[:, width:] = context[step].transpose(1, 2).unsqueeze(2)
-        if stored.shape[1] == width:
-            out[:, :width] = stored
-            return
-        pairs = stored.to(out.dtype, memory_format=torch.contiguous_format)
-        first = (pairs / world.symbols).floor_()  # exact: there are far fewer pairs than a float tells apart
-        second = torch.sub(pairs, first, alpha=world.symbols)
+        def write(step: int, out: Tensor) -> None:
+            out[:, width:] = context[step]
+            out[:, :width] = stored[step]
+
+        return write
+
+    symbols = torch.arange(world.symbols, dtype=context.dtype, device=context.device)[:, None, None]
+
+    def write_symbols(step: int, out: Tensor) -> None:
+        out[:, width:] = context[step]
+        pairs = stored[step].to(out.dtype, memory_format=torch.contiguous_format)
+        both = pairs.new_empty(*pairs.shape[:2], 2, *pairs.shape[2:])
+        # Exact: there are far fewer pairs than a float tells apart.
+        first = torch.div(pairs, world.symbols, out=both[:, :, 0]).floor_()
+        torch.sub(pairs, first, alpha=world.symbols, out=both[:, :, 1])
         one_hot = out[:, :width].unflatten(1, (world.attributes, 2, world.symbols))
-        for place, symbol in enumerate((first, second)):
-            torch.eq(symbol.unsqueeze(2), symbols[:, None, None], out=one_hot[:, :, place])
+        torch.eq(both.unsqueeze(3), symbols, out=one_hot)
 
-    return write
+    return write_symbols
 
 
 def encode_options(world: World, options: Tensor) -> Tensor:
