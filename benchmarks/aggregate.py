@@ -2,9 +2,10 @@
 
     python benchmarks/aggregate.py [--seeds 460] [--folder FOLDER] [--seconds 60] [--gigabytes 4]
 
-Writes a synthetic study (tests/synthetic.py) into FOLDER, a temporary one by default, runs the real stage on it in a
-process of its own, prints what it took as JSON, and ends with an error where a bar is missed. A study that is already
-in FOLDER is used again.
+Writes a synthetic study (tests/synthetic.py) into FOLDER, a temporary one by default, runs the stage on it by its own
+command line in a process of its own, prints what it took as JSON, and ends with an error where a bar is missed. A study
+that is already in FOLDER is used again. Of the ledger the stage reads the sums by circuit; of its rows by unit it only
+checks that they are whole and made with these settings, as of every file.
 """
 
 import argparse
@@ -24,20 +25,19 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow")]
 import pyarrow.parquet as parquet  # noqa: E402
 
 from synthetic import SMALL, write_study  # noqa: E402
+from turncoat.fingerprint import stage_fingerprint  # noqa: E402
 
 SNAPSHOTS = 21  # log-spaced steps, of which some are the same
-ROWS = {"snapshots": "finetune/*/*/trajectories.parquet", "ledger": "gating/*/*.parquet"}
+ROWS = {
+    "models": "finetune/*/*/organisms.parquet",
+    "snapshots": "finetune/*/*/trajectories.parquet",
+    "measurements": "classify/*/*/measurements.parquet",
+    "curves": "classify/*/*/curves.parquet",
+    "ledger": "gating/*/*.parquet",
+    "ledger_sums": "gating_sums/*/*.parquet",
+}
 SEEDS = 460  # of 23 fine-tuned models each: 202,400 snapshots and 5.2 million ledger rows
 GIGABYTE = 2**30
-# All of the stage but its look at each file's settings, which no job has written here.
-AGGREGATE = """
-import json, sys
-from pathlib import Path
-from turncoat.stages.aggregate import aggregate
-from turncoat.training.devices import settle_process
-settle_process(1)
-aggregate(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]), "0" * 12)
-"""
 
 
 def main() -> None:
@@ -68,7 +68,10 @@ def measure(folder: Path, seeds: int) -> dict[str, Any]:
     rows = {
         name: sum(parquet.read_metadata(path).num_rows for path in folder.glob(where)) for name, where in ROWS.items()
     }
-    command = [sys.executable, "-c", AGGREGATE, str(config), str(folder)]
+    files = [path for path in folder.rglob("*.parquet") if path.parent.name != "tables"]
+    rows |= {"files": len(files), "megabytes": sum(path.stat().st_size for path in files) // 10**6}
+    command = [sys.executable, "-m", "turncoat.stages.aggregate", "--config", f"@{config}", "--results", str(folder)]
+    command += ["--threads", "1", "--code", stage_fingerprint("aggregate")]
     settings = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
     began = time.perf_counter()
     subprocess.run(command, check=True, env=settings)

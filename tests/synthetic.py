@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from synthetic_classified import STATES, Choices, causes_of, curves_of, knowledge_of, measured_as, turned
-from synthetic_planted import write_defection, write_planted
+from synthetic_planted import Save, write_defection, write_planted
 from synthetic_truth import ELICITED, Truth
+from turncoat.configuration.job_settings import settings_of
 from turncoat.configuration.loading import load_config
 from turncoat.configuration.plan import Block, Cell, Plan, expand, own_cells
 from turncoat.configuration.sections import Heads
@@ -50,24 +52,29 @@ def write_study(folder: Path, overrides: Mapping[str, Any] | None = None, truth:
     truth = truth or Truth()
     plan: Plan = expand(config)
     audited = config.world.audit_penalty > 0
+
+    def save(path: Path, columns: Mapping[str, Any], schema: pa.Schema) -> None:
+        settings = settings_of(path.relative_to(folder), config, plan)
+        write_table(path, columns, schema, MADE_BY | ({} if settings is None else {"settings": settings}))
+
     for cell in plan.cells:
         for block in plan.blocks:
-            _write_job(folder, cell, block, truth, audited, config.pretraining.heads)
-    write_planted(folder, config.planted.seeds, config.planted.calibration_seeds, audited, truth.misread)
-    write_defection(folder, own_cells(plan), config.seeds.count, config.organism.depth)
+            _write_job(save, folder, cell, block, truth, audited, config.pretraining.heads)
+    write_planted(save, folder, config.planted.seeds, config.planted.calibration_seeds, audited, truth.misread)
+    write_defection(save, folder, own_cells(plan), config.seeds.count, config.organism.depth)
     return config.model_dump()
 
 
-def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bool, heads: Heads) -> None:
+def _write_job(save: Save, folder: Path, cell: Cell, block: Block, truth: Truth, audited: bool, heads: Heads) -> None:
     seeds = np.arange(block.first, block.first + block.count)
     random = generator(block.first, f"synthetic {cell.id}")
     start = cell.labels["start"]
     diverged = np.array([(start, seed) in truth.diverging and cell.stage == "finetune" for seed in seeds.tolist()])
     trained, judged = folder / cell.stage / cell.id / block.name, folder / "classify" / cell.id / block.name
     steps = _snapshot_steps(cell)
-    write_table(trained / "organisms.parquet", _organisms(cell, block, seeds, diverged), organisms.SCHEMA, MADE_BY)
+    save(trained / "organisms.parquet", _organisms(cell, block, seeds, diverged), organisms.SCHEMA)
     trajectory = _trajectory(cell, seeds, steps, diverged, truth, random)
-    write_table(trained / "trajectories.parquet", trajectory, trajectories.SCHEMA, MADE_BY)
+    save(trained / "trajectories.parquet", trajectory, trajectories.SCHEMA)
     if cell.stage == "elicit":
         return
     shown = _choices(cell, len(seeds), len(steps), trajectory, truth, random)
@@ -80,23 +87,23 @@ def _write_job(folder: Path, cell: Cell, block: Block, truth: Truth, audited: bo
     measured |= turned(truth.turn(cell, seeds, steps).ravel())
     measured |= {"attainable": np.full(len(price), _attainable(cell)), "attainable_error": np.full(len(price), 0.01)}
     measured["finite"] = ~np.repeat(diverged, len(steps))
-    write_table(judged / "measurements.parquet", measured, measurements.SCHEMA, MADE_BY)
+    save(judged / "measurements.parquet", measured, measurements.SCHEMA)
     ends = np.isin(rows["step"], steps[[0, -1]])
-    write_table(judged / "curves.parquet", curves_of(rows, shown, ends), curves.SCHEMA, MADE_BY)
+    save(judged / "curves.parquet", curves_of(rows, shown, ends), curves.SCHEMA)
     last = rows["step"] == steps[-1]
     found = causes_of(rows, shown.unoverseen, last, cell.labels["depth"])
-    write_table(judged / "causes.parquet", found, causes.SCHEMA, MADE_BY)
+    save(judged / "causes.parquet", found, causes.SCHEMA)
     lost = truth.objective.get(start, 0.0) * (cell.stage == "finetune")
     taught = value_of(cell.labels["variant"], "heads.oversight") not in (None, "0")
     taught |= value_of(cell.labels["variant"], "heads.oversight") is None and heads.oversight > 0
     reads = 0.99 if taught and not truth.ignorant else 0.52
     known = knowledge_of({name: values[ends] for name, values in rows.items()}, lost, reads)
-    write_table(judged / "knowledge.parquet", known, knowledge.SCHEMA, MADE_BY)
+    save(judged / "knowledge.parquet", known, knowledge.SCHEMA)
     if cell.stage == "finetune":
         units = _units(cell, seeds, random)
-        write_table(folder / "gating" / cell.id / f"{block.name}.parquet", units, gating_units.SCHEMA, MADE_BY)
+        save(folder / "gating" / cell.id / f"{block.name}.parquet", units, gating_units.SCHEMA)
         sums = folder / "gating_sums" / cell.id / f"{block.name}.parquet"
-        write_table(sums, by_circuit(units), gating.SUMS, MADE_BY)
+        save(sums, by_circuit(units), gating.SUMS)
 
 
 def _snapshot_steps(cell: Cell) -> np.ndarray:
@@ -142,7 +149,7 @@ def _trajectory(
     truth: Truth,
     random: np.random.Generator,
 ) -> dict[str, Any]:
-    start = cell.labels["start"]
+    start, own = cell.labels["start"], generator(int(seeds[0]), f"synthetic displacement {cell.id}")
     elicited = cell.stage == "elicit"
     half = truth.elicited.get(start, ELICITED) if elicited else truth.half_way[start]
     half *= 1.0 if elicited else np.prod(truth.changed(truth.pace, cell))
@@ -164,7 +171,7 @@ def _trajectory(
         "capability": capability.ravel(),
         "cross_entropy": (1.5 * (1 - capability)).ravel(),
         "update_norm": np.full(capability.size, 0.1),
-        "displacement": np.tile(np.log1p(steps), len(seeds)),
+        "displacement": (np.log1p(steps) * (1 + 0.1 * own.standard_normal((len(seeds), 1)))).ravel(),
     }
 
 

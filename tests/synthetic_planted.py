@@ -1,8 +1,9 @@
 """Planted cases, and what else a study measures of models it did not train; and probes that nobody trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +11,9 @@ from synthetic_classified import Choices, Columns, carried, measured_as
 from turncoat.configuration.plan import Cell
 from turncoat.seeding import generator
 from turncoat.tables import causes, defection, planted
-from turncoat.tables.atomic import write_table
 
-MADE_BY = {"made_by": "tests/synthetic.py"}
+Save = Callable[[Path, Mapping[str, Any], Any], None]
+"""Writes a table, with the settings of its job: path, columns and schema."""
 CALIBRATION = {name: name for name in ("internal", "corrigible", "conditional", "deceptive", "proxy", "incapable")}
 SCORED = {f"{name}_policy": name for name in CALIBRATION} | {
     "benign_conditional": "conditional",
@@ -24,7 +25,7 @@ ANGLES, TEMPERATURES = (5.0, 15.0, 90.0), (0.0, 1.0, 8.0)
 PROBED = 48  # test choices of either kind; too few in models from scratch
 
 
-def write_planted(folder: Path, scored: int, calibration: int, audited: bool, misread: bool) -> None:
+def write_planted(save: Save, folder: Path, scored: int, calibration: int, audited: bool, misread: bool) -> None:
     """Write the four files of classify_planted; with `misread` proxies look internal."""
     cases = [
         (split, kind, truth, np.nan, seed)
@@ -48,10 +49,10 @@ def write_planted(folder: Path, scored: int, calibration: int, audited: bool, mi
     columns |= {"finite": np.full(len(cases), True), "distance": np.full(len(cases), 90.0)}
     columns |= {"split": split, "kind": kind, "truth": truth, "value": value, "seed": seed}
     columns["case_id"] = [f"case{row:06d}" for row in range(len(cases))]
-    write_table(folder / "planted" / "planted.parquet", columns, planted.SCHEMA, MADE_BY)
-    write_table(folder / "planted" / "discrimination.parquet", _points(scored), planted.DISCRIMINATION, MADE_BY)
-    write_table(folder / "planted" / "known.parquet", _known(audited), planted.KNOWN, MADE_BY)
-    write_table(folder / "planted" / "causes.parquet", _causes(scored), planted.CAUSES, MADE_BY)
+    save(folder / "planted" / "planted.parquet", columns, planted.SCHEMA)
+    save(folder / "planted" / "discrimination.parquet", _points(scored), planted.DISCRIMINATION)
+    save(folder / "planted" / "known.parquet", _known(audited), planted.KNOWN)
+    save(folder / "planted" / "causes.parquet", _causes(scored), planted.CAUSES)
 
 
 def _points(seeds: int) -> Columns:
@@ -86,7 +87,7 @@ def _causes(seeds: int) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def write_defection(folder: Path, cells: Sequence[Cell], seeds: int, depth: int) -> None:
+def write_defection(save: Save, folder: Path, cells: Sequence[Cell], seeds: int, depth: int) -> None:
     """Write the probes between cells: hidden states tell a defection within a start, a little across; models from
     scratch defect too seldom for a probe."""
     layers = [(name, layer) for name in ("hidden", "untrained") for layer in range(1, depth + 1)]
@@ -96,7 +97,7 @@ def write_defection(folder: Path, cells: Sequence[Cell], seeds: int, depth: int)
         for representation, layer in (*layers, ("raw", 0), ("raw_relative", 0))
     ]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    write_table(folder / "defection" / "defection.parquet", columns, defection.SCHEMA, MADE_BY)
+    save(folder / "defection" / "defection.parquet", columns, defection.SCHEMA)
 
 
 def _probe(train: Cell, test: Cell, representation: str, layer: int, seeds: int) -> Columns:

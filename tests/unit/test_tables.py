@@ -21,6 +21,7 @@ from turncoat import tables
 from turncoat.tables import assembly, gating, gating_units, jobs
 from turncoat.tables.atomic import (
     TableError,
+    in_order,
     read_provenance,
     read_table,
     sort_keys,
@@ -70,6 +71,29 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_table(tmp_path / name, example(), SCHEMA, {})
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_table_of_many_parts_gives_the_bytes_of_one(tmp_path: Path) -> None:
+    rows = 4000
+    whole = pa.table({"name": [f"{row:05d}" for row in range(rows)], "step": np.arange(rows), "value": np.arange(rows)})
+    whole = whole.append_column("w", pa.array([[1.0, 2.0]] * rows))
+    parts = pa.concat_tables([whole.slice(first, 7) for first in range(0, rows, 7)])
+    for name, table in (("whole", whole), ("parts", parts)):
+        columns = {column: table[column] for column in SCHEMA.names}
+        write_table(tmp_path / name, columns, SCHEMA, {})
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "parts").read_bytes()
+
+
+def test_columns_are_read_in_the_order_in_which_they_are_named(tmp_path: Path) -> None:
+    write_table(tmp_path / "t", example(), SCHEMA, {})
+    assert read_table(tmp_path / "t", SCHEMA, ["w", "name"]).column_names == ["w", "name"]
+
+
+def test_only_what_is_not_sorted_is_sorted() -> None:
+    table = pa.table({"key": ["a", "b", "b", "c"], "row": [0, 1, 2, 3]})
+    assert in_order(table, ["key"]) is table and in_order(table, []) is table
+    assert in_order(table.take([3, 1, 0, 2]), ["key"])["row"].to_pylist() == [0, 1, 2, 3]
+    assert in_order(table.take([2, 1, 0, 3]), ["key"])["row"].to_pylist() == [0, 2, 1, 3]
 
 
 def test_opens_in_pandas_polars_and_duckdb(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def _figure(chart: Chart) -> Figure:
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.execute(figure)  # once for both files
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # not "none", which has each file drawn twice
     return figure
 
 

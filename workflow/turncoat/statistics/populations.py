@@ -7,6 +7,7 @@ Peel 2000, section 3.8). For the same reason tau has a floor.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas
@@ -233,14 +234,23 @@ def _climb(values: Array, noise: Array, start: Array, tolerance: float) -> Array
     (rows, n), reached = values.shape, start.copy()
     taken, waiting = np.zeros(rows, int), min(rows, max(1, PIECE // n))
     moving = np.arange(waiting)
+    before, drawn, errors = start[:, moving], values[moving], noise[moving]
     while len(moving):
-        before = reached[:, moving]
-        after = reached[:, moving] = _step(values[moving], noise[moving], before)
+        after = _step(drawn, errors, before)
         taken[moving] += 1
         moves = (np.abs(after - before).max(0) > tolerance) & (taken[moving] < STEPS)
+        if moves.all():
+            before = after
+            continue
+        reached[:, moving[~moves]] = after[:, ~moves]
         joining = np.arange(waiting, min(rows, waiting + len(moving) - moves.sum()))
         moving, waiting = np.concatenate([moving[moves], joining]), waiting + len(joining)
+        before = np.concatenate([after[:, moves], start[:, joining]], axis=1)
+        drawn, errors = values[moving], noise[moving]
     return reached
+
+
+_total = partial(np.add.reduce, axis=1)  # a sum with less ado, for the many steps of few rows
 
 
 def _step(values: Array, noise: Array, parameters: Array) -> Array:
@@ -250,15 +260,15 @@ def _step(values: Array, noise: Array, parameters: Array) -> Array:
     belongs = np.minimum(np.maximum(special.expit(log_odds), EMPTY), 1 - EMPTY)
     others = 1 - belongs
     inside, outside = belongs * weight, others * weight
-    upper, lower = (inside * values).sum(1) / inside.sum(1), (outside * values).sum(1) / outside.sum(1)
+    upper, lower = (_total(side * values) / _total(side) for side in (inside, outside))
     squares = belongs * (values - upper[:, None]) ** 2 + others * (values - lower[:, None]) ** 2
-    return np.stack([belongs.mean(1), upper, lower, _scored(parameters[3], weight, squares)])
+    return np.array([_total(belongs) / len(values[0]), upper, lower, _scored(parameters[3], weight, squares)])
 
 
 def _scored(tau: Array, weight: Array, squares: Array) -> Array:
     """tau after one step of Fisher scoring of its square, with weights 1 / (tau^2 + s^2); exact if errors are equal."""
     square = weight**2
-    step = ((square * squares).sum(1) - weight.sum(1)) / square.sum(1)
+    step = (_total(square * squares) - _total(weight)) / _total(square)
     return np.sqrt(np.maximum(tau**2 + step, FLOOR**2))
 
 
@@ -271,4 +281,4 @@ def _log_likelihood(values: Array, noise: Array, parameters: Array) -> Array:
     share, upper, lower, tau = (row[:, None] for row in parameters)
     deviation = np.sqrt(tau**2 + noise)
     above, below = (_log_density(values, mean, deviation) for mean in (upper, lower))
-    return np.logaddexp(np.log(share) + above, np.log1p(-share) + below).sum(1)
+    return _total(np.logaddexp(np.log(share) + above, np.log1p(-share) + below))

@@ -117,10 +117,16 @@ def build_table(columns: Mapping[str, Column], schema: pa.Schema, name: str) -> 
     if len(set(lengths.values())) > 1:
         raise TableError(f"{name}: columns differ in length: {lengths}")
     table = pa.Table.from_arrays(arrays, schema=schema)
-    keys = sort_keys(schema)
+    # Joined, since a file's bytes would otherwise tell of what parts a table was put together.
+    return in_order(table, sort_keys(schema)).combine_chunks()
+
+
+def in_order(table: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """The table sorted by these columns, rows that tie as they were: itself, not a copy, where it is sorted already."""
     if not keys:
         return table
-    return table.take(compute.sort_indices(table, sort_keys=[(key, "ascending") for key in keys]))
+    order = compute.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
+    return table if np.array_equal(order, np.arange(len(table))) else table.take(order)
 
 
 def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
@@ -130,31 +136,37 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     `columns` picks some of them. Raises TableError that names the file, what is wrong and the remedy.
     """
     path = Path(path)
-    found = sound_schema(path)
+    file = _opened(path)
+    found = file.schema_arrow
     expected = _version(schema)
     if _version(found) != expected:
         raise TableError(
             f"{path}: holds table {_version(found)}, this version of turncoat reads {expected}; "
             "delete the file and run the study again"
         )
-    missing = [name for name in schema.names if name not in found.names]
-    if missing:
+    lacking = set(schema.names) - set(found.names)
+    if lacking:
+        missing = [name for name in schema.names if name in lacking]
         raise TableError(f"{path}: lacks columns {missing}; delete the file and run the study again")
     wanted = list(columns) if columns is not None else schema.names
-    return parquet.read_table(path, columns=wanted, partitioning=None)
+    return file.read(columns=wanted, use_threads=False).select(wanted)
 
 
 def sound_schema(path: Path) -> pa.Schema:
     """The schema of a Parquet table that is whole and lies where it was written; raises TableError otherwise."""
+    return _opened(path).schema_arrow
+
+
+def _opened(path: Path) -> parquet.ParquetFile:
     if not path.is_file():
         raise TableError(f"{path}: no such file; run the study again so that Snakemake makes it")
     try:
         check_seal(path)
-        found = parquet.read_schema(path)
-        check_name(path, (found.metadata or {}).get(b"file", b"").decode())
+        file = parquet.ParquetFile(path)
+        check_name(path, (file.schema_arrow.metadata or {}).get(b"file", b"").decode())
     except (SealError, pa.ArrowInvalid, OSError) as error:
         raise TableError(f"{path}: cannot be used ({error}); delete it and run the study again") from error
-    return found
+    return file
 
 
 def read_provenance(path: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from turncoat.tables import (
     reinforcement,
     trajectories,
 )
-from turncoat.tables.atomic import TableError, read_table
+from turncoat.tables.atomic import TableError, in_order, read_table
 from turncoat.tables.jobs import BlockLike, CellLike, Job, job_files, reinforced_file
 
 
@@ -219,6 +219,7 @@ def _reinforcement(
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
-    joined = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
-    keys = [(key, "ascending") for key in ("organism_id", "step") if key in joined.column_names]
-    return joined.take(compute.sort_indices(joined, sort_keys=keys))
+    """All rows sorted by organism (and step): joined in the order of their first, tables of jobs need no copy."""
+    filled = sorted((table for table in tables if len(table)), key=lambda table: table["organism_id"][0].as_py())
+    joined = pa.concat_tables([table.replace_schema_metadata(None) for table in filled or tables[:1]])
+    return in_order(joined, [key for key in ("organism_id", "step") if key in joined.column_names])
