@@ -10,6 +10,7 @@ LONGEST = (
     "workflow/test_reruns.py",
     "workflow/test_dry_run.py",
     "workflow/test_failures.py",
+    "workflow/test_two_runs.py",
     "unit/test_reporting.py",
     "unit/test_arm_claims.py",
     "unit/test_claims.py",

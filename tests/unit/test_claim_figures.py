@@ -76,7 +76,7 @@ def test_strata_show_what_is_infinite_and_say_so() -> None:
     assert sorted((marker, point.y) for marker, point in marks) == [("<", 2), (">", 1), (">", 3), ("s", 0), ("s", 3)]
     said = {(marker, point.y): point.said for marker, point in marks}
     of = "log-ratio of episodes until the utility points to X"
-    assert said[">", 1] == f"{of} ∞ (never) [4.600, ∞ (never)]"
+    assert said[">", 1] == f"{of} ∞ (never) [4.600, ∞]"
     assert said["s", 3] == said[">", 3] == f"{of} 1.900 [1.700, ∞ (never)]"
     assert "scratch exposed never" in said["<", 2]
     for _, point in marks:

@@ -73,7 +73,7 @@ def test_deception_proper_is_no_ratio_although_its_claim_has_one() -> None:
 
 def test_infinite_ends_say_what_they_are() -> None:
     never = ROW | {"estimate": INFINITE, "low": 4.6, "high": INFINITE}
-    assert claim_words.estimate(never) == "∞ (never) [4.600, ∞ (never)]"
+    assert claim_words.estimate(never) == "∞ (never) [4.600, ∞]"
     assert claim_words.ratio(never) == "never [99.48, never]"
     assert claim_words.value(ROW | {"low": -INFINITE}, "low") == f"{MINUS}∞ (scratch never)"
     odds = ROW | {"outcome": "deceptive_odds", "low": -INFINITE, "high": INFINITE, "estimate": 0.0}

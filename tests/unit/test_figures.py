@@ -8,7 +8,7 @@ import pytest
 from figured import Made, frame_of, panel_of, same, series_of
 from scipy import stats
 
-from turncoat.reporting import arm_figures, figures, gating_figures
+from turncoat.reporting import arm_figures, figures, gating_figures, static
 from turncoat.reporting.charts import Chart, Panel
 
 INFINITE = float("inf")
@@ -123,24 +123,44 @@ def test_learning_draws_the_trajectories_of_sound_models(made: Made) -> None:
 def test_dodges_draw_the_leaderboard_and_list_costs_beside_all_intervals() -> None:
     board = pandas.DataFrame(
         {
-            "dodge": ["dodge a", "dodge b", "dodge c"],
+            "dodge": ["dodge a", "dodge b", "dodge c", "dodge b"],
             "start": "conditional",
-            "distance": [90.0, 90.0, 45.0],
-            "d_change": [-0.5, 0.1, 9.0],
-            "d_low": [-0.6, -0.1, 8.0],
-            "d_high": [-0.4, 0.3, 10.0],
-            "n_pairs": [24, 20, 3],
-            "episodes_ratio": [0.04, INFINITE, 1.0],
+            "setting": ["", "dodge b", "dodge c", "cue.contexts 2, dodge b"],
+            "variant": ["dodge a", "", "", ""],
+            "distance": [90.0, 90.0, 45.0, 90.0],
+            "d_change": [-0.5, 0.1, 9.0, 0.0],
+            "d_low": [-0.6, -0.1, 8.0, -0.1],
+            "d_high": [-0.4, 0.3, 10.0, 0.1],
+            "n_pairs": [24, 20, 3, 9],
+            "episodes_ratio": [0.04, INFINITE, 1.0, np.nan],
         }
     )
     chart = arm_figures.dodges(board, 90.0)
     panel = panel_of(chart, "conditional")
     points, costs = frame_of(panel, "conditional", "points"), frame_of(panel, "conditional", "text")
-    same(points, board.iloc[:2], x="d_change", low="d_low", high="d_high", n="n_pairs")
-    assert panel.y.ticks == {0.0: "b", 1.0: "a"} and points.y.tolist() == costs.y.tolist() == [1.0, 0.0]
-    assert costs.note.tolist() == ["0.04x episodes", "never as capable"]
+    same(points, board.iloc[[0, 1, 3]], x="d_change", low="d_low", high="d_high", n="n_pairs")
+    assert panel.y.ticks == {0.0: "b", 1.0: "b, cue.contexts 2", 2.0: "a"}  # no two on one row
+    assert points.y.tolist() == costs.y.tolist() == [2.0, 0.0, 1.0]
+    assert costs.note.tolist() == ["0.04\N{MULTIPLICATION SIGN}", "never", ""]
     assert panel.x.limits is not None and costs.x.min() > 0.3  # right of every interval
     assert panel.x.limits[0] < -0.6 and costs.x.max() < panel.x.limits[1]
+
+
+def test_panels_that_share_their_words_share_their_rows() -> None:
+    """Words stand beside the first panel alone: rows of the others must lie where it has them."""
+    board = pandas.DataFrame({"dodge": ["a", "b", "c", "c"], "start": ["internal"] * 3 + ["scratch"], "distance": 90.0})
+    board = board.assign(
+        setting="", variant="", d_change=[-0.5, 0.0, 0.1, 0.2], d_low=-1.0, d_high=1.0, n_pairs=24, episodes_ratio=1.0
+    )
+    contrasts = board.assign(
+        setting=board.dodge, variant="", reference="without gate open_in", outcome="m", match="capability 0.90",
+        estimate=-0.1, low=-0.2, high=0.0,
+    )  # fmt: skip
+    for chart in (arm_figures.dodges(board, 90.0), gating_figures.correction(contrasts, 90.0)):
+        drawn = static._figure(chart).axes
+        assert len(drawn) == 2 and drawn[0].get_ylim() == drawn[1].get_ylim()
+        (place,) = chart.panels[1].series[0].data.y
+        assert chart.panels[0].y.ticks is not None and chart.panels[0].y.ticks[place] == "c"
 
 
 def ledger_row(**changes: Any) -> dict[str, Any]:

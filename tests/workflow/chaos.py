@@ -9,6 +9,7 @@ must be the unbroken run's at each instant, and all of them in the end. Ends wit
 """
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -40,6 +41,7 @@ class Outcome:
     killed: str
     phase: str
     running: str  # stages whose processes were killed or orphaned
+    struck: int  # processes that were there to be killed
     after_seconds: float
     files: int  # under their final names then
     half_written: int  # of those, the ones that differ from the unbroken run's
@@ -50,7 +52,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        return not self.half_written and self.wrong_in_the_end == "nothing"
+        return self.struck > 0 and not self.half_written and self.wrong_in_the_end == "nothing"
 
 
 class Job(NamedTuple):
@@ -175,7 +177,7 @@ def instant(
     found: list[Job] = []
     if phase == "any":
         there = len(study.files())
-        most = chance.randrange(there, 1 + max(there, total))
+        most = chance.randrange(there, max(there + 1, total))
         wait_for(lambda: len(study.files()) >= most, driver, 0.1)
         time.sleep(pause)
         wait_for(lambda: bool(found.extend(study.own_jobs()) or found), driver, 0.1)
@@ -186,23 +188,26 @@ def instant(
     wait_for(lambda: bool(found.extend(training(study)) or found), driver, 0.02)
     if phase == "training":
         time.sleep(pause)
-        return training(study) or found
+        found.clear()  # what ran before the pause may have ended
+        wait_for(lambda: bool(found.extend(training(study)) or found), driver, 0.02)
+        return found
     written: list[Path] = []
     wait_for(lambda: bool(written.extend(_checkpoints(study)) or written), driver, 0.001)
     own = [job for job in found if written and written[0].parent.parent.name in job.words]
     return own or training(study) or found
 
 
-def kill(study: SmokeStudy, driver: subprocess.Popen[bytes], victim: str, jobs: Sequence[Job]) -> None:
-    """Kill -9 the driver, the first job, or the driver and every job."""
-    victims = [driver.pid] if victim != "job" else []
+def kill(driver: subprocess.Popen[bytes], victim: str, jobs: Sequence[Job]) -> int:
+    """Kill -9 the driver, the first job, or the driver and every job; returns how many of them were still there."""
+    victims = [driver.pid] if victim != "job" and driver.poll() is None else []
     if victim != "driver":
         victims += [job.pid for job in (jobs if victim == "both" else jobs[:1])]
+    struck = 0
     for pid in victims:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+            struck += 1
+    return struck
 
 
 def strike(study: SmokeStudy, unbroken: SmokeStudy, number: int, victim: str, phase: str, seed: int) -> Outcome:
@@ -211,14 +216,14 @@ def strike(study: SmokeStudy, unbroken: SmokeStudy, number: int, victim: str, ph
     began = time.monotonic()
     driver = study.start()
     jobs = instant(study, driver, phase, len(unbroken.files()), random.Random(f"{seed} {number}"))
-    kill(study, driver, victim, jobs)
+    struck = kill(driver, victim, jobs)
     after = time.monotonic() - began
     driver.wait(PATIENCE)  # where a job alone died, its driver ends the others first
     found = study.files()
     half_written = differing(study, unbroken, found)
     kept = len(_checkpoints(study))
     stages = ", ".join(job.stage for job in (jobs[:1] if victim == "job" else jobs))
-    return Outcome(number, victim, phase, stages, after, len(found), len(half_written), kept, unlocked)
+    return Outcome(number, victim, phase, stages, struck, after, len(found), len(half_written), kept, unlocked)
 
 
 def finish(study: SmokeStudy, unbroken: SmokeStudy) -> str:
@@ -278,20 +283,34 @@ def main() -> None:
         print(markdown(outcomes), flush=True)
         if options.markdown:
             options.markdown.write_text(markdown(outcomes))
-        if outcomes[-1].passed:
-            shutil.rmtree(study.folder)
+        if all(outcome.passed for outcome in outcomes):
+            for folder in study.folder.parent.glob(f"{study.folder.name}*"):
+                shutil.rmtree(folder)
     sys.exit(not all(outcome.passed for outcome in outcomes))
 
 
 def chain(
     study: SmokeStudy, unbroken: SmokeStudy, planned: Sequence[tuple[str, str]], first: int, seed: int
 ) -> list[Outcome]:
-    """Instants of one run of the study, each followed by a rerun at once; the last rerun may end, and is compared."""
-    outcomes = [strike(study, unbroken, first + at, *one, seed) for at, one in enumerate(planned)]
+    """Instants of one run of the study, each followed by a rerun at once; the last rerun may end, and is compared.
+
+    Where nothing is left that an instant could strike, the run is compared, and another begun.
+    """
+    outcomes: list[Outcome] = []
+    for number, (victim, phase) in enumerate(planned, first):
+        left = _trained if phase != "any" else SmokeStudy.files
+        if outcomes and len(left(study)) >= len(left(unbroken)):
+            break
+        outcomes.append(strike(study, unbroken, number, victim, phase, seed))
     wrong = finish(study, unbroken)
     logs = [path.read_text(errors="replace") for path in (study.results / "logs").rglob("*.log")]
     went_on = sum("going on from" in log for log in logs)
-    return [replace(outcome, wrong_in_the_end=wrong or "nothing", went_on=went_on) for outcome in outcomes]
+    outcomes = [replace(outcome, wrong_in_the_end=wrong or "nothing", went_on=went_on) for outcome in outcomes]
+    if len(outcomes) == len(planned):
+        return outcomes
+    done = len(outcomes)
+    fresh = SmokeStudy(study.root, study.folder.with_name(f"{study.folder.name}-{first + done}"))
+    return outcomes + chain(fresh, unbroken, planned[done:], first + done, seed)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """The harness that kills a study (`make chaos`); a few of its instants are in test_smoke.py."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import chaos
 import numpy as np
 import pandas
-from chaos import Outcome, SmokeStudy, differing, markdown, plan, same
+import pytest
+from chaos import Job, Outcome, SmokeStudy, chain, differing, kill, markdown, plan, same
 from runs import REPOSITORY
 
 
@@ -54,8 +58,48 @@ def test_twenty_instants_hit_each_victim_and_mostly_training() -> None:
 
 
 def test_what_does_not_pass_is_counted() -> None:
-    good = Outcome(1, "job", "loop", "finetune", 1.0, 4, 0, 1, False, "nothing")
-    torn = Outcome(2, "job", "any", "classify", 1.0, 4, 1, 1, False, "nothing")
-    wrong = Outcome(3, "both", "any", "pretrain", 1.0, 4, 0, 1, True, "tables/claims.csv")
-    unfinished = Outcome(4, "both", "any", "report", 1.0, 4, 0, 1, True)
-    assert "1 of 4 passed; 2 struck while a model was being trained." in markdown([good, torn, wrong, unfinished])
+    good = Outcome(1, "job", "loop", "finetune", 1, 1.0, 4, 0, 1, False, "nothing")
+    torn = Outcome(2, "job", "any", "classify", 1, 1.0, 4, 1, 1, False, "nothing")
+    wrong = Outcome(3, "both", "any", "pretrain", 2, 1.0, 4, 0, 1, True, "tables/claims.csv")
+    unfinished = Outcome(4, "both", "any", "report", 2, 1.0, 4, 0, 1, True)
+    missed = Outcome(5, "job", "any", "report", 0, 1.0, 4, 0, 1, True, "nothing")
+    outcomes = [good, torn, wrong, unfinished, missed]
+    assert "1 of 5 passed; 2 struck while a model was being trained." in markdown(outcomes)
+
+
+def test_only_what_was_there_counts_as_struck() -> None:
+    def sleeper() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+    driver, one, other = sleeper(), sleeper(), sleeper()
+    jobs = [Job(process.pid, []) for process in (one, other)]
+    assert kill(driver, "job", jobs) == 1 and one.wait() == -9
+    assert kill(driver, "job", jobs) == 0  # that one has ended
+    assert driver.poll() is None and other.poll() is None
+    assert kill(driver, "both", jobs) == 2 and (driver.wait(), other.wait()) == (-9, -9)
+    assert kill(driver, "driver", jobs) == 0
+
+
+def test_a_study_with_nothing_left_to_strike_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained to its end by the first instant: what was to strike its training strikes that of another run."""
+    unbroken, study = (SmokeStudy(REPOSITORY, tmp_path / name) for name in ("unbroken", "killed"))
+
+    def trained(in_study: SmokeStudy) -> None:
+        path = in_study.results / "pretrain" / "a" / "1-2" / "organisms.parquet"
+        path.parent.mkdir(parents=True)
+        path.touch()
+
+    folders = []
+
+    def struck(in_study: SmokeStudy, _: SmokeStudy, number: int, victim: str, phase: str, seed: int) -> Outcome:
+        folders.append(in_study.folder.name)
+        if number < 6:
+            trained(in_study)
+        return Outcome(number, victim, phase, "finetune", 1, 1.0, 1, 0, 0, False)
+
+    trained(unbroken)
+    monkeypatch.setattr(chaos, "strike", struck)
+    monkeypatch.setattr(chaos, "finish", lambda *_: "")
+    outcomes = chain(study, unbroken, [("job", "any"), ("both", "loop"), ("driver", "training")], 5, 1)
+    assert [outcome.instant for outcome in outcomes] == [5, 6, 7] and all(outcome.passed for outcome in outcomes)
+    assert folders == ["killed", "killed-6", "killed-6"]

@@ -84,7 +84,7 @@ class Seeds(Section):
     """Which independent models each cell trains; a seed draws objectives, initial weights and episodes."""
 
     first: int = setting(
-        9000, "first seed; below 1000 is exploratory, from 1000 on confirmatory", "seed", ge=0, le=2**31 - 1
+        11000, "first seed; below 1000 is exploratory, from 1000 on confirmatory", "seed", ge=0, le=2**31 - 1
     )
     count: int = setting(
         48, "models per cell; raising it by whole blocks trains the new blocks only", "models", ge=1, le=1_000_000

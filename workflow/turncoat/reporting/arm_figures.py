@@ -1,12 +1,14 @@
 """Figures of arms beside the main ones: how fast each method learns, and what each dodge does."""
 
+from typing import Any
+
 import numpy as np
 import pandas
 
 from turncoat.reporting.charts import Axis, Chart, Panel, Series, frame, nothing, places
 from turncoat.reporting.figures import ordered
 from turncoat.reporting.style import look
-from turncoat.statistics.factors import factors_of
+from turncoat.statistics.factors import factors_of, without
 
 METHODS = ("method", "optimizer", "optimizer_state", "schedule", "samples")
 PER_ROW = 4
@@ -47,30 +49,34 @@ def dodges(table: pandas.DataFrame, distance: float) -> Chart:
     starts = ordered(here.start)
     if not starts:
         return nothing("dodges", label, "this study trains no dodge")
-    names = sorted(set(here.dodge), key=lambda name: float(here[here.dodge == name].d_change.mean()), reverse=True)
+    here = here.assign(what=[_arm(row) for row in here.itertuples()])
+    names = sorted(set(here.what), key=lambda name: float(here[here.what == name].d_change.mean()), reverse=True)
     at = {name: float(place) for place, name in enumerate(names)}
-    words = places([name.removeprefix("dodge ") for name in names])
     low, high = float(here.d_low.fillna(here.d_change).min()), float(here.d_high.fillna(here.d_change).max())
     span = max(high, 0) - min(low, 0) or 1
-    edge, column = (
-        max(high, 0) + 0.1 * span,
-        max(high, 0) + 0.4 * span,
-    )  # right of all intervals, where costs are listed
-    axes = Axis("D, dodge minus plain", limits=(min(low, 0) - 0.1 * span, edge + 0.6 * span)), Axis(ticks=words)
+    edge = max(high, 0) + 0.1 * span  # right of all intervals: there costs are listed
+    column = edge + 0.2 * span
+    axes = (
+        Axis(
+            "D, dodge minus plain\n(right: episodes, over plain's)",
+            limits=(min(low, 0) - 0.1 * span, edge + 0.4 * span),
+        ),
+        Axis(ticks=places(names), limits=(-0.6, len(names) - 0.4)),
+    )
     panels = []
     for start in starts:
         rows = here[here.start == start]
         data = frame(
             x=rows.d_change,
-            y=rows.dodge.map(at),
+            y=rows.what.map(at),
             low=rows.d_low,
             high=rows.d_high,
             n=rows.n_pairs,
-            tip=rows.episodes_ratio.map(_times),
+            tip=[f"episodes to capability: {_cost(ratio)}" for ratio in rows.episodes_ratio],
         )
         points = Series(start, data, "points", across=True, **look(start))
         costs = Series(
-            start, frame(x=column, y=rows.dodge.map(at), note=rows.episodes_ratio.map(_times)), "text", legend=False
+            start, frame(x=column, y=rows.what.map(at), note=rows.episodes_ratio.map(_cost)), "text", legend=False
         )
         panels.append(
             Panel(start.replace("_", " "), [points, costs], *axes, rules=[("x", 0, False), ("x", edge, True)])
@@ -78,8 +84,15 @@ def dodges(table: pandas.DataFrame, distance: float) -> Chart:
     return Chart("dodges", label, panels, len(panels), (3.4, 0.34 * len(names) + 1.4))
 
 
-def _times(ratio: float) -> str:
-    return "never as capable" if np.isinf(ratio) else "" if np.isnan(ratio) else f"{ratio:.2g}x episodes"
+def _arm(row: Any) -> str:
+    """A dodge, and what else differs from the study's own settings where it is tried: each has a row of its own."""
+    parts = (row.dodge.removeprefix("dodge "), without(row.setting, row.dodge), without(row.variant, row.dodge))
+    return ", ".join(filter(None, parts))
+
+
+def _cost(ratio: float) -> str:
+    """Episodes to capability as a multiple of plain training's."""
+    return "never" if np.isinf(ratio) else "" if np.isnan(ratio) else f"{ratio:.2g}\N{MULTIPLICATION SIGN}"
 
 
 def _is_method(words: str) -> bool:

@@ -62,10 +62,14 @@ def _never(row: Row, start: bool) -> str:
 
 
 def estimate(row: Row) -> str:
-    """The estimate with its interval; of a log-ratio without what the infinite ends mean, which `value` says."""
-    ends = [value(row, name) for name in ("low", "high")]
-    known = not (pandas.isna(row["low"]) or pandas.isna(row["high"]))
-    return value(row, "estimate") + (f" [{ends[0]}, {ends[1]}]" if known else "")
+    """The estimate with its interval; what an infinite end means is said where the estimate does not say so."""
+    found = value(row, "estimate")
+    if pandas.isna(row["low"]) or pandas.isna(row["high"]):
+        return found
+    low, high = (value(row, name) for name in ("low", "high"))
+    if "(" in found:
+        low, high = (end.split(" (")[0] for end in (low, high))
+    return f"{found} [{low}, {high}]"
 
 
 def ratio(row: Row, digits: int = 2) -> str:

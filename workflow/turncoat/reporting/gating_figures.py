@@ -156,7 +156,7 @@ def correction(contrasts: pandas.DataFrame, distance: float) -> Chart:
             points.append(Series(match, data, "points", look(start)["color"], marker, across=True, size=4.5))
         axes = (
             Axis("unoverseen agreement with M,\nnatural minus this gate"),
-            Axis(ticks=places(settings), reversed=True),
+            Axis(ticks=places(settings), limits=(-0.6, len(settings) - 0.4), reversed=True),
         )
         panels.append(Panel(start.replace("_", " "), points, *axes, rules=[("x", 0, False)]))
     return Chart("correction", label, panels, len(panels), (3.6, 0.36 * len(settings) + 1.3))

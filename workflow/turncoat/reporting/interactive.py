@@ -100,7 +100,13 @@ def _bars(series: Series, panel: Panel) -> dict[str, Any]:
 
 def _text(series: Series, panel: Panel) -> dict[str, Any]:
     trace = _named(series) | {"x": _values(series.data.x), "y": _values(series.data.y)}
-    return trace | {"type": "scatter", "mode": "text", "text": list(series.data.note), "hoverinfo": "skip"}
+    return trace | {
+        "type": "scatter",
+        "mode": "text",
+        "text": list(series.data.note),
+        "hoverinfo": "skip",
+        "textfont": {"size": 11},
+    }
 
 
 def _places(series: Series, panel: Panel) -> dict[str, Any]:

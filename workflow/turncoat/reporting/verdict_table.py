@@ -25,7 +25,7 @@ PLACE_OF = {
     for name, (anchor, words, claims) in _PLACES.items()
     for claim in claims
 }
-"""Where else on the page a claim's primary stratum is shown. The others have their own figure alone."""
+"""What else on the page bears on a claim's primary stratum. The others have their own figure alone."""
 SHOWN = {
     "order", "primary_first", "claim", "outcome", "stratum", "estimand", "estimate", "low", "high", "n", "n_start",
     "n_reference", "n_pairs", "never_start", "never_reference", "diverged", "bound_low", "bound_high", "p",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from turncoat.statistics.claims import CLAIMS
 from turncoat.statistics.contrasts import Plan
 from turncoat.statistics.power import equivalence_power, mean_power
 from turncoat.statistics.rows import Row
@@ -130,7 +131,7 @@ def _share_pair(name: str, seeds: int, start: float, reference: float, pairing: 
 
 def _others() -> list[Case]:
     found = []
-    log_margin = float(np.log(1.25))
+    log_margin = CLAIMS["P4c"].margin_of("points_to_x", PLAN.margin)
     for seeds, effect, pairing, never in (
         (24, 0.0, 0.0, 0.0), (96, 0.0, 0.5, 0.0), (48, 0.0, 0.0, 0.2), (48, 0.3, 0.0, 0.2),
     ):  # fmt: skip

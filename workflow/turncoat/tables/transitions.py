@@ -37,7 +37,7 @@ RATIOS = table_schema(
         field("low", "number", "log ratio", "lower end of the interval", True),
         field("high", "number", "log ratio", "upper end of the interval", True),
         field("p", "number", "probability", "two-sided sign test of no difference", True),
-        field("equivalence_p", "number", "probability", "two one-sided sign tests against a ratio of 1.25", True),
+        field("equivalence_p", "number", "probability", "two one-sided sign tests against the margin of P4c", True),
         field("n_pairs", "integer", "pairs", "seeds where at least one side got there"),
         field("n_start", "integer", "models", "models of the start"),
         field("n_reference", "integer", "models", "models of the reference"),
