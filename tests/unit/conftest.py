@@ -1,6 +1,7 @@
 """Unit tests run with the settings of a job's process."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,16 @@ if TYPE_CHECKING:
     from figured import Made
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _gradients_on() -> Iterator[None]:
+    """What a test runs may settle its process as a job's, without autograd; the next test knows nothing of it."""
+    with torch.enable_grad():
+        yield
+    torch.set_flush_denormal(False)
+
+
 sys.path.append(str(Path(__file__).parents[1]))  # where the synthetic study lies
 
 
