@@ -65,6 +65,9 @@ def measure(folder: Path, seeds: int) -> dict[str, Any]:
         config.parent.mkdir(parents=True, exist_ok=True)
         written = write_study(folder, study(seeds))
         config.write_text(json.dumps(written))
+    found = json.loads(config.read_text())["seeds"]["count"]
+    if found != seeds:
+        sys.exit(f"{folder} holds a study of {found} seeds, not {seeds}: name another folder, or --seeds {found}")
     rows = {
         name: sum(parquet.read_metadata(path).num_rows for path in folder.glob(where)) for name, where in ROWS.items()
     }

@@ -30,7 +30,8 @@ from benchmarks.study import Job, jobs_of
 Row = dict[str, Any]
 HALF_WIDTH = 0.01
 OUTCOMES = ("c", "d")
-REFERENCES = ("scratch_exposed", "unrelated")  # those of P3's words (CLAIMS)
+REFERENCES = ("scratch_exposed", "unrelated")
+"""Those of P3 that can bear it out; beside them it lists what scratch itself does, which never saw a cue move."""
 MARKS = ("<!-- time to verdict -->", "<!-- /time to verdict -->")
 PER_SEED = ("pretrain", "finetune", "classify", "gating")
 SHARED = ("planted", "aggregate", "report")
@@ -94,13 +95,16 @@ def cells_of(organisms: pd.DataFrame, contrasts: Sequence[Row]) -> set[str]:
     return set(used["cell"]) | {parent for parent in parents if parent}
 
 
-def costs(jobs: Sequence[Job], cells: set[str], seeds: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Core-seconds a seed by stage in these cells, and those of the whole study's stages that seeds share."""
+def costs(
+    jobs: Sequence[Job], cells: set[str], seeds: int, first_seeds: set[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Core-seconds a seed by stage in these cells' blocks that begin with these seeds (a folder may hold others, of
+    earlier settings), and those of the whole study's stages that seeds share."""
     a_seed, shared = dict.fromkeys(PER_SEED, 0.0), dict.fromkeys(SHARED, 0.0)
     for job in jobs:
         parts = job.name.split("/")
         if job.stage in PER_SEED:
-            if parts[1] in cells:
+            if parts[1] in cells and parts[2].partition("-")[0] in first_seeds:
                 a_seed[job.stage] += job.seconds / seeds
         elif job.stage in SHARED:
             shared[job.stage] += job.seconds
@@ -117,7 +121,9 @@ def time_to_verdict(study: Path) -> Verdict:
     match = f"capability {config['statistics']['primary_capability']:.2f}"
     contrasts = contrasts_of(claims, match, seeds)
     cells = cells_of(organisms, contrasts)
-    a_seed, shared = costs(list(jobs_of(study)), cells, seeds)
+    block, first = int(config["seeds"]["block"]), int(config["seeds"]["first"])
+    first_seeds = {str(seed) for seed in range(first, first + seeds, block)}
+    a_seed, shared = costs(list(jobs_of(study)), cells, seeds, first_seeds)
     needed = max(row["seeds"] for row in contrasts)
     models = needed * len(cells)
     shared["aggregate"] *= models / (seeds * organisms["cell"].nunique())
@@ -130,11 +136,12 @@ def headline(verdict: Verdict) -> str:
     narrow = sum(row["half_width"] <= HALF_WIDTH for row in verdict.contrasts)
     a_model = sum(verdict.seconds_a_seed.values()) * verdict.seeds / verdict.models
     return (
-        f"**Time to verdict: {verdict.minutes:.0f} minutes on {verdict.cores} cores** until every contrast of P3 in C "
-        f"and D has an interval of half-width {HALF_WIDTH}: {verdict.seeds:,} seeds, {verdict.models:,} models, "
-        f"{a_model:.2f} core-seconds a model. The widest is {widest['outcome'].upper()} of {widest['start']} minus "
-        f"{widest['reference']} at {widest['distance']:g} degrees, +-{widest['half_width']:.3f} in the study measured; "
-        f"{narrow} of {len(verdict.contrasts)} were within +-{HALF_WIDTH} there already."
+        f"**Time to verdict: {verdict.minutes:.0f} minutes on {verdict.cores} cores** until every contrast of P3 with "
+        f"{' and '.join(REFERENCES)}, in C and D, has an interval of half-width {HALF_WIDTH}: {verdict.seeds:,} seeds, "
+        f"{verdict.models:,} models, {a_model:.2f} core-seconds a model. The widest is {widest['outcome'].upper()} of "
+        f"{widest['start']} minus {widest['reference']} at {widest['distance']:g} degrees, "
+        f"+-{widest['half_width']:.3f} in the study measured; {narrow} of {len(verdict.contrasts)} were within "
+        f"+-{HALF_WIDTH} there already."
     )
 
 

@@ -3,14 +3,20 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas
 import pytest
 from aggregated import Truth, primary, study
 
 from turncoat.statistics.arm_claims import ANSWERED
 from turncoat.statistics.claims import CLAIMS
+from turncoat.statistics.contrasts import Plan
+from turncoat.statistics.pointer_claims import world_model
+from turncoat.statistics.rows import finished
+from turncoat.statistics.transitions import SHIFTED
 
 STARTS = ["internal", "corrigible", "internal_strategic", "conditional", "scratch", "scratch_exposed"]
 NULL = dict.fromkeys([*STARTS, "deceptive"], 0.3)
@@ -267,3 +273,24 @@ def test_the_objective_head_of_the_study_itself_is_ablated(tmp_path: Path) -> No
     assert (row.start, row.variant, row.verdict) == ("internal", "", "supported")
     rows = claims[(claims.claim == "P4d") & (claims.outcome == "ablation")]
     assert rows[["start", "variant"]].to_numpy().tolist() == [["internal", ""]]
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+def test_p5c_is_not_judged_by_the_seeds_that_were_left(lost: int) -> None:
+    """Its median leaves out every seed in which some arm never shifted: with more than a tenth of them it has none."""
+    arms = [(start, variant) for start in ("corrigible", "scratch_exposed") for variant in ("heads.world 0", "")]
+    paces = (400.0, 100.0, 100.0, 100.0)  # with the world head a quarter of the time, from the corrigible start alone
+    times = pandas.DataFrame(
+        [
+            {"setting": "", "variant": variant, "start": start, "distance": 90.0, "quantity": SHIFTED, "seed": seed,
+             "times": np.inf if (start, variant) == arms[0] and seed < lost else pace + seed}
+            for (start, variant), pace in zip(arms, paces, strict=True) for seed in range(24)
+        ]
+    )  # fmt: skip
+    evidence = SimpleNamespace(times=times, primary_distance=90.0)
+    plan = Plan(confidence=0.95, resamples=200, margin=0.05, minimum_seeds=12)
+    (row,) = world_model(evidence, plan)  # type: ignore[arg-type]
+    (found,) = finished([row], plan)
+    assert found["n_pairs"] == 24 - lost and found["primary"]
+    assert found["verdict"] == ("contradicted" if lost == 2 else "not_tested"), found["reason"]
+    assert lost == 2 or "in 3 of 24 seeds some arm never shifted" in found["reason"]

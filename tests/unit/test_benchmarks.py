@@ -180,7 +180,9 @@ def write_study(folder: Path, half_widths: dict[str, float]) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
     (root / "logs" / "aggregate.log").write_text("23:59:58 stage aggregate\n00:00:05 tables of 10 models\n")
-    (root / "config.yaml").write_text("seeds: {count: 10}\nstatistics: {primary_capability: 0.9}\n")
+    (root / "config.yaml").write_text(
+        "seeds: {first: 0, count: 10, block: 10}\nstatistics: {primary_capability: 0.9}\n"
+    )
     (root / "manifest.json").write_text(json.dumps({"cores": 2, "models": 30}))
     (root / "tables").mkdir()
     plain = {"setting": "", "variant": "", "dodge": ""}
@@ -203,7 +205,10 @@ def write_study(folder: Path, half_widths: dict[str, float]) -> Path:
 
 
 def test_time_to_verdict_scales_the_widest_interval(tmp_path: Path) -> None:
-    found = verdict.time_to_verdict(write_study(tmp_path, {"c": 0.02, "d": 0.005}))
+    root = write_study(tmp_path, {"c": 0.02, "d": 0.005})
+    of_other_seeds = root / "benchmarks" / "finetune" / "bbbbbbbbbb" / "50-59.tsv"
+    of_other_seeds.write_text("s\tcpu_time\n77.0\t1\n")
+    found = verdict.time_to_verdict(root)
     assert [(row["outcome"], row["seeds"]) for row in found.contrasts] == [("c", 40), ("d", 3)]
     assert (found.seeds, found.models) == (40, 40 * 3)  # cells a, b and c: d is no part of P3's contrasts
     assert found.seconds_a_seed == {"pretrain": 2.0, "finetune": 2.4, "classify": 0.6, "gating": 0.0}

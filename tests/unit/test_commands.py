@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from turncoat.commands.accept_code import _declare_present
+from turncoat.commands.accept_code import NotAcceptedError, Touched, _check, _declare_present
 from turncoat.commands.compare import difference
 from turncoat.commands.dry_run import Job, read_jobs
 from turncoat.commands.explain import explained
@@ -21,7 +21,7 @@ from turncoat.configuration.loading import load_config
 from turncoat.configuration.manifest import BACK_AGAIN, FROZEN, claims_sha256
 from turncoat.configuration.plan import expand
 from turncoat.configuration.study_file import read_manifest, write_manifest
-from turncoat.fingerprint import stage_fingerprint
+from turncoat.fingerprint import ROOT, module_hashes, stage_fingerprint
 from turncoat.tables.atomic import write_table
 from turncoat.tables.fields import field, table_schema
 from turncoat.tables.seal import UNSEALED, seal
@@ -176,6 +176,19 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "finetune").mkdir()
     (tmp_path / "finetune" / "0000000000").symlink_to(tmp_path / "elsewhere")
     assert orphans(tmp_path, plan) == []
+
+
+def test_an_edited_declaration_is_no_refactoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where no number moves: what was declared is not what is."""
+    record = tmp_path / "code" / "000000000000.json"
+    record.parent.mkdir()
+    names = ("statistics/claims.yaml", "statistics/rows.py")
+    now = module_hashes([ROOT / name for name in names])
+    job = Job("aggregate", {}, (), (), "", "")
+    one = Touched(job, "aggregate", "000000000000", stage_fingerprint("aggregate"))
+    record.write_text(json.dumps(now | {"statistics/claims.yaml": "another"}))
+    with pytest.raises(NotAcceptedError, match=r"statistics/claims.yaml was edited"):
+        _check(one, tmp_path, print)
 
 
 @pytest.mark.parametrize(

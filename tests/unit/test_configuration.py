@@ -19,6 +19,7 @@ from turncoat.configuration.manifest import save_study
 from turncoat.configuration.models import Config
 from turncoat.configuration.plan import expand
 from turncoat.configuration.studies import open_study
+from turncoat.configuration.study_file import read_manifest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUDIES = sorted((REPOSITORY / "workflow" / "studies").glob("*.yaml"))
@@ -333,6 +334,28 @@ def test_an_overlay_needs_a_name_of_its_own(
     with pytest.raises(ConfigurationError) as caught:
         study(tmp_path, text)
     assert expected in str(caught.value)
+
+
+def test_a_removed_manifest_is_not_a_first_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or claims could be edited after their results were seen, and be called declared."""
+    monkeypatch.chdir(tmp_path)
+    config = load_config({"study": "mine"})
+
+    def lost() -> bool:
+        save_study(config, expand(config), REPOSITORY, [], 1)
+        manifest = read_manifest(tmp_path / "results" / "mine" / "manifest.json")
+        assert not manifest["edited"]
+        return bool(manifest["lost"])
+
+    assert not lost() and not lost()
+    (tmp_path / "results" / "mine" / "manifest.json").unlink()
+    assert not lost()  # nothing had been made
+    block = tmp_path / "results" / "mine" / "finetune" / "aaaaaaaaaa" / "1-2"
+    block.mkdir(parents=True)
+    (block / "organisms.parquet").touch()
+    assert not lost()
+    (tmp_path / "results" / "mine" / "manifest.json").unlink()
+    assert lost() and lost()  # and stays so
 
 
 def test_two_overlays_of_one_name_do_not_share_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas
@@ -104,7 +105,7 @@ def test_an_edit_since_the_first_start_shows_in_every_primary_row(tmp_path: Path
     config = write_study(tmp_path, one_arm(["scratch"]) | {"seeds": {"first": 1000, "count": 4, "block": 4}})
     hashes = {"config_sha256": manifest.config_sha256(load_config(config)), "claims_sha256": manifest.claims_sha256()}
 
-    def statuses(first: dict[str, str], **last: str) -> pandas.Series:
+    def statuses(first: dict[str, str], **last: Any) -> pandas.Series:
         (tmp_path / "manifest.json").write_text(json.dumps(hashes | last | {"first": first, "edited": False}))
         aggregate(config, tmp_path, "0" * 12)
         claims = pandas.read_parquet(tmp_path / "tables" / "claims.parquet")
@@ -122,6 +123,8 @@ def test_an_edit_since_the_first_start_shows_in_every_primary_row(tmp_path: Path
     # A manifest that Snakemake wrote before the last edit vouches for nothing that runs now.
     old = hashes | {"config_sha256": "c"}
     assert statuses(old, config_sha256="c") == {"exploratory: edited since the first start: configuration"}
+    removed = statuses(hashes, lost=True)
+    assert removed == {"exploratory: the manifest that said what was declared before training was removed"}
 
 
 def test_seeds_may_be_added_where_that_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def tables(seeds: Any = SEEDS, **changes: pandas.DataFrame) -> dict[str, pandas.
         }
     )
     claims = pandas.DataFrame({"claim": ["P1"], "primary": [True], "confirmatory": [True], "verdict": ["no_effect"]})
-    claims["status"] = "confirmatory"
+    claims = claims.assign(status="confirmatory", match="capability 0.90", setting="", variant="")
     levels = pandas.DataFrame(
         {
             "match": ["capability 0.90"] * 2, "outcome": "d", "setting": "", "variant": "", "models": 24,
@@ -94,12 +94,17 @@ def test_slow_models_of_every_setting_are_counted_the_studys_own_first() -> None
     levels["setting"] = ["", "", "gate open_in", "gate open_in", "", "", "optimizer sgd", "optimizer sgd"]
     levels["variant"] = [""] * 4 + ["steps 100"] * 2 + [""] * 2
     levels["never_arrived"] = [0, 3, 0, 24, 5, 0, 2, 2]  # of 24: two are fewer than a tenth
-    text = said(tables(levels=levels))["Many models never reach capability 0.9."]
+    claims = pandas.concat([tables()["claims"]] * 3, ignore_index=True)
+    claims["setting"], claims["variant"] = ["", "gate open_in", ""], ["", "", "steps 100"]
+    text = said(tables(levels=levels, claims=claims))["Many models never reach capability 0.9."]
     found = text[text.index("Settings") :]
     assert found == (
         "Settings (3, the study's own first): scratch at 90°, 3 of 24; scratch at 90° (gate open_in), 24 of 24; "
         "internal at 90° (steps 100), 5 of 24."
     )
+    claims["match"] = ["capability 0.90", "final step", "capability 0.95"]
+    text = said(tables(levels=levels, claims=claims))["Many models never reach capability 0.9."]
+    assert "Settings (1, the study's own first): scratch at 90°, 3 of 24." in text
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,9 @@ def test_why_verdicts_are_exploratory_is_what_the_table_says(reason: str) -> Non
             "primary": [True, True, False],
             "confirmatory": False,
             "verdict": "no_effect",
+            "match": "capability 0.90",
+            "setting": "",
+            "variant": "",
             "status": [f"exploratory: {reason}"] * 2 + [f"exploratory: not the claim's primary stratum; {reason}"],
         }
     )

@@ -286,7 +286,10 @@ def main() -> None:
         if all(outcome.passed for outcome in outcomes):
             for folder in study.folder.parent.glob(f"{study.folder.name}*"):
                 shutil.rmtree(folder)
-    sys.exit(not all(outcome.passed for outcome in outcomes))
+    if not all(outcome.passed for outcome in outcomes):
+        sys.exit(1)
+    if any(outcome.checkpoints for outcome in outcomes) and not any(outcome.went_on for outcome in outcomes):
+        sys.exit("there were checkpoints, and no job went on from one")
 
 
 def chain(

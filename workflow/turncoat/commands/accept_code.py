@@ -23,6 +23,7 @@ import pyarrow.parquet as parquet
 from turncoat.commands.compare import WALL_TIMES, difference
 from turncoat.commands.dry_run import Job, planned
 from turncoat.configuration.check import REPOSITORY
+from turncoat.configuration.code_record import changed_modules
 from turncoat.configuration.device import has_gpu
 from turncoat.configuration.manifest import BACK_AGAIN, FROZEN, claims_sha256
 from turncoat.configuration.study_file import NAME, read_manifest, replace_text, write_manifest
@@ -32,6 +33,7 @@ from turncoat.stages.common import plugins
 LIBRARY = REPOSITORY / "workflow"
 EXCEPTED = [*(f"column {name}" for name in WALL_TIMES), "provenance", "logs", "benchmarks"]
 """What may differ, as the manifest says it."""
+DECLARED = "statistics/claims.yaml"
 
 
 class NotAcceptedError(RuntimeError):
@@ -107,6 +109,9 @@ def stage_options(words: Sequence[str]) -> Any:
 def _check(one: Touched, folder: Path, say: Callable[[str], None]) -> None:
     """Raise NotAcceptedError unless the present code makes the job's files as they are."""
     where = " ".join(f"{name} {value}" for name, value in one.job.wildcards.items())
+    edited = changed_modules(folder, one.before, one.now) or []
+    if one.stage == "aggregate" and DECLARED in edited:
+        raise NotAcceptedError(f"{DECLARED} was edited: what claims declare is no refactoring. Nothing was changed.")
     say(f"{one.job.rule} {where}: code {one.before} -> {one.now}, made again to compare")
     with tempfile.TemporaryDirectory(prefix="turncoat-accept-") as name:
         root = Path(name)

@@ -45,11 +45,21 @@ PACKAGES = (
     "matplotlib",
 )
 JUDGING = ("statistics/analysis.py", "statistics/outcomes.py", "classification/types.py")
-PUT_TOGETHER = ("statistics/claims.yaml", "tables/assembly.py", "tables/factors.py", "stages/aggregate.py")
+PUT_TOGETHER = (
+    "statistics/claims.yaml",
+    "configuration/plan.py",
+    "tables/jobs.py",
+    "tables/collect.py",
+    "tables/assembly.py",
+    "tables/factors.py",
+    "stages/aggregate.py",
+)
 """Hashed by themselves, without what they import: they write tables too, which judge nothing."""
 FROZEN = {"config_sha256": "configuration", "claims_sha256": "claims or the code that judges them"}
 """Hashes in the manifest that must be those of the first start, and what they are of."""
 BACK_AGAIN = "claims or configuration, and back again"
+TRAINED = ("pretrain", "finetune", "tables")
+"""Folders whose files a study has only after its first start."""
 FIRST = ("started", "config_sha256", "claims_sha256", "git_commit")
 
 
@@ -57,9 +67,9 @@ def save_study(config: Config, plan: Plan, repository: Path, overlays: Sequence[
     """Write results/<study>/config.yaml and manifest.json, each under a temporary name and then renamed.
 
     The manifest's `first` keeps when the study first started and the hashes of claims and configuration then;
-    `edited` says whether either was ever another since, for what has been seen cannot be unseen; `looks` the numbers of
-    seeds that it was started with. Raises
-    ConfigurationError where the folder cannot be written.
+    `edited` says whether either was ever another since, for what has been seen cannot be unseen; `lost` whether there
+    were results already, but no manifest that says what they were made to test; `looks` the numbers of seeds that it
+    was started with. Raises ConfigurationError where the folder cannot be written.
     """
     folder = Path("results") / config.study
     try:
@@ -77,10 +87,11 @@ def _save(
     previous = folder / NAME
     manifest["first"] = {key: manifest[key] for key in FIRST}
     manifest["edited"] = False
+    manifest["lost"] = not previous.is_file() and any(any((folder / name).rglob("*.parquet")) for name in TRAINED)
     if previous.is_file():
         before = read_manifest(previous)
         manifest["first"] = before["first"]
-        manifest["accepted"] = before.get("accepted", [])
+        manifest["accepted"], manifest["lost"] = before.get("accepted", []), before.get("lost", False)
         changed = any(manifest[key] != manifest["first"][key] for key in ("config_sha256", "claims_sha256"))
         manifest["edited"] = changed or before.get("edited", True)
         manifest["looks"] = sorted({*before.get("looks", []), *manifest["looks"]})

@@ -4,6 +4,7 @@ Rows are given as mappings with that table's columns.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,8 +58,12 @@ def value(row: Row, name: str) -> str:
     return f"{sign}\N{INFINITY}" + (f" ({_never(row, found > 0)})" if is_log_ratio(row) else "")
 
 
-def _never(row: Row, start: bool) -> str:
-    return "never" if start else f"{row['reference'] or 'the reference'} never".replace("_", " ")
+def _never(row: Row, upper: bool) -> str:
+    """Whose time never came: that of the arm above the line, or below it, as the stratum names them."""
+    found = re.search(r"(?:^|, )([^,]+) over ([^,]+)", str(row["stratum"]))
+    if upper:
+        return "never"
+    return f"{found[2] if found else row['reference'] or 'the reference'} never".replace("_", " ")
 
 
 def estimate(row: Row) -> str:

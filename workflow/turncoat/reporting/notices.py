@@ -29,7 +29,7 @@ def notices(tables: Mapping[str, pandas.DataFrame], config: Mapping[str, Any]) -
         *_missing(tables["organisms"], config),
         *_few_seeds(tables["organisms"], tables["claims"], config),
         *_diverged(tables["organisms"]),
-        *_never(tables["levels"], config),
+        *_never(tables["levels"], tables["claims"], config),
         *_exploratory(tables["claims"]),
     ]
     return sorted(found, key=lambda notice: not notice.grave)
@@ -102,9 +102,12 @@ def _diverged(organisms: pandas.DataFrame) -> Iterator[Notice]:
     )
 
 
-def _never(levels: pandas.DataFrame, config: Mapping[str, Any]) -> Iterator[Notice]:
+def _never(levels: pandas.DataFrame, claims: pandas.DataFrame, config: Mapping[str, Any]) -> Iterator[Notice]:
+    """Of the settings that claims compare at that capability: others were never meant to get there."""
     level = config["statistics"]["primary_capability"]
     here = levels[(levels.match == f"capability {level:.2f}") & (levels.outcome == "d") & (levels.models > 0)]
+    compared = claims[claims.match.isin(here.match)][["setting", "variant"]].drop_duplicates()
+    here = here.merge(compared, on=["setting", "variant"])
     slow = here[here.never_arrived > (1 - config["statistics"]["minimum_arrived"]) * here.models]
     if slow.empty:
         return

@@ -282,7 +282,8 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     lacking = [key for key in (*FROZEN, "first", "edited") if key not in manifest]
     lacking += [f"first.{key}" for key in FROZEN if key not in manifest.get("first", FROZEN)]
     if lacking:
-        raise TableError(f"{path}: lacks {lacking}; delete it and run the study again")
+        remedy = "start a study of another name; without this file what is here is exploratory"
+        raise TableError(f"{path}: lacks {lacking}; {remedy}")
     return manifest
 
 
@@ -300,6 +301,8 @@ def _changed(manifest: Mapping[str, Any] | None, config: Mapping[str, Any], abse
     if edited:
         log.warning("verdicts are exploratory: edited since the first start: %s", " and ".join(edited))
         found.append(f"edited since the first start: {' and '.join(edited)}")
+    if manifest.get("lost"):
+        found.append("the manifest that said what was declared before training was removed")
     if max(manifest.get("looks", [0])) > config["seeds"]["count"]:
         found.append("an earlier look had more seeds")
     return "; ".join(found)

@@ -16,12 +16,19 @@ from turncoat.statistics.factors import factors_of, value_of
 from turncoat.statistics.intervals import bootstrap_mean, paired_p
 from turncoat.statistics.pointer_claims import shifting, world_model
 from turncoat.statistics.rows import Row, missing_row
-from turncoat.statistics.transitions import POINTS_TO_X
+from turncoat.statistics.transitions import POINTS_TO_X, SHIFTED
 
 TYPED = ("internal", "corrigible", "conditional", "deceptive")
 PLAIN_STARTS = ("internal", "corrigible")
 HEADLESS = ("knowledge_withheld", "last_layer_reset")  # dodges that leave no trained head
 ANSWERED = ("P4b", "P4c", "P4d", "P5a", "P5c", "P8", "P9", "P10", "P11")
+MISSING = {
+    "P4c": (POINTS_TO_X, "equal"),
+    "P4d": ("ablation", "difference"),
+    "P5c": (SHIFTED, "equal"),
+    "P9": ("capability", "difference"),
+}
+"""Outcome and kind of the primary row, where they are not those of a difference in D."""
 
 
 def answers(evidence: Evidence, plan: Plan) -> list[Row]:
@@ -40,7 +47,7 @@ def answers(evidence: Evidence, plan: Plan) -> list[Row]:
     rows = _with_one_primary(rows)
     for claim in ANSWERED:
         if not any(row.claim == claim and row.primary for row in rows):
-            rows.append(missing_row(claim, "d", "difference", plan.margin))
+            rows.append(missing_row(claim, *MISSING.get(claim, ("d", "difference")), plan.margin))
     return rows
 
 

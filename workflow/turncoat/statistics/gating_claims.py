@@ -23,6 +23,8 @@ DEAD = {
 }
 
 
+PRIMARY = {"G1": ("correlation", "above"), "G3": ("share", "below")}
+"""Outcome and kind of a claim's primary row."""
 COMPARED = ["distance", "steps", "width", "depth"]
 CROSSED = ("activation", "optimizer", "learning_rate", "steps", "snapshots", "width", "depth")
 
@@ -35,9 +37,9 @@ def answers(ledger: pandas.DataFrame, plan: Plan, activation: str, optimizer: st
     sound = comparable(ledger)
     rows = [*_identities(sound), *correlations(sound, plan, activation, optimizer)]
     rows += [*_closed(sound, plan, optimizer), *_dead(sound, plan)]
-    for claim in ("G1", "G3"):
+    for claim in PRIMARY:
         if not any(row.claim == claim and row.primary for row in rows):
-            rows.append(missing_row(claim, "share" if claim == "G3" else "correlation", "shown", plan.margin))
+            rows.append(missing_row(claim, *PRIMARY[claim], plan.margin))
     return rows
 
 

@@ -65,6 +65,7 @@ def world_model(evidence: Evidence, plan: Plan) -> Iterator[Row]:
         estimate = bootstrap_median(gained, plan.confidence, plan.resamples, generator(0, f"world model {variant}"))
         margin = CLAIMS["P5c"].margin_of(SHIFTED, plan.margin)
         lost = len(wide) - len(sound)
+        few = len(sound) < plan.minimum_arrived * len(wide)
         yield Row(
             "P5c",
             SHIFTED,
@@ -78,6 +79,7 @@ def world_model(evidence: Evidence, plan: Plan) -> Iterator[Row]:
             sign_p(gained),
             median_equivalence_p(gained, margin),
             primary=distance == evidence.primary_distance,
+            blocked=f"in {lost} of {len(wide)} seeds some arm never shifted" if few else "",
             note=f"{lost} seeds left out, in which some arm never shifted" if lost else "",
             values=gained,
             median=True,

@@ -153,7 +153,7 @@ def _slopes(evidence: Evidence, plan: Plan) -> Iterator[Row]:
                     and outcome == "d"
                     and match == capability_match(evidence.primary_capability)
                 )
-                never = int((~internal.arrived).sum())
+                never = _incomplete(internal)
                 facts = {
                     "setting": setting,
                     "variant": variant,
@@ -166,7 +166,7 @@ def _slopes(evidence: Evidence, plan: Plan) -> Iterator[Row]:
                 others = seed_slopes(exposed, outcome)
                 words = stratum(setting, variant, "internal minus scratch_exposed, per 90 degrees", match)
                 facts |= {"reference": "scratch_exposed", "n_reference": len(others)}
-                facts |= {"never_reference": int((~exposed.arrived).sum())}
+                facts |= {"never_reference": _incomplete(exposed)}
                 yield slope_row((own - others).dropna(), words, outcome, False, facts, plan, len(own))
             yield from odds_rows(internal, setting, variant, match, plan)
 
@@ -179,6 +179,7 @@ def odds_rows(internal: pandas.DataFrame, setting: str, variant: str, match: str
     margin = CLAIMS["P4a"].margin_of("deceptive_odds", plan.margin)
     doses, seeds = known.distance.to_numpy(float) / 90, known.seed.to_numpy()
     cases = (known.deception.to_numpy(float) > CASE).astype(float)
+    lost = _incomplete(internal)
     found = dose_response(doses, cases, seeds, margin, plan.confidence)
     yield Row(
         "P4a",
@@ -192,8 +193,13 @@ def odds_rows(internal: pandas.DataFrame, setting: str, variant: str, match: str
         found.equivalence_p,
         note=f"{found.method}; {int(cases.sum())} of {len(cases)} models called deceptive",
         facts={"setting": setting, "variant": variant, "start": "internal", "match": match}
-        | {"n_start": len(known), "n_pairs": found.estimate.count, "never_start": int((~internal.arrived).sum())},
+        | {"n_start": len(known), "n_pairs": internal.seed.nunique() - lost, "never_start": lost},
     )
+
+
+def _incomplete(models: pandas.DataFrame) -> int:
+    """Seeds of which some model never got there."""
+    return int((~models.arrived).groupby(models.seed).any().sum())
 
 
 def seed_slopes(models: pandas.DataFrame, outcome: str) -> pandas.Series:
@@ -235,7 +241,7 @@ def slope_row(
         margin,
         estimate,
         paired_p(values),
-        1.0 if outcome == "deception" else equivalence_p(values, margin),
+        float("nan") if outcome == "deception" else equivalence_p(values, margin),
         primary,
         note="only seeds that got there at every distance",
         values=values[:0] if outcome == "deception" else values,

@@ -1,5 +1,7 @@
 """From an estimate to a verdict."""
 
+import math
+
 from turncoat.statistics.intervals import Estimate
 
 VERDICTS = ("supported", "contradicted", "no_effect", "inconclusive", "identity", "not_tested")
@@ -30,7 +32,12 @@ def direction(
         return "supported", "the interval lies above zero"
     if p < alpha and found.high < 0:
         return "contradicted", "the interval lies below zero"
-    return "inconclusive", f"neither a difference from zero nor a size within {margin:g} is shown"
+    shown = f"neither a difference from zero{_p(p)} nor a size within {margin:g}{_p(equivalence_p)} is shown"
+    return "inconclusive", shown
+
+
+def _p(value: float) -> str:
+    return "" if math.isnan(value) else f" (p = {value:.2g})"
 
 
 def equality(
