@@ -131,7 +131,7 @@ def test_what_the_profile_says_reaches_slurm_and_ctrl_c_takes_it_back(slurm: One
         "classify_planted": {("PENDING", ACCOUNT, "closed", "cpu=1,mem=1500M", "02:00:00", "no GPU", "0")},
     }
     assert study.names("CANCELLED") == study.names()
-    assert not (workspace / ".snakemake" / "locks").exists()
+    assert not any((workspace / ".snakemake" / "locks").glob("*"))  # an empty folder locks nothing
 
 
 def test_a_job_over_its_time_limit_ends_as_failed_and_says_so(slurm: OneNodeSlurm, workspace: Path) -> None:
