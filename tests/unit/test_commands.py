@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from turncoat.commands.accept_code import NotAcceptedError, Touched, _check, _declare_present
+from turncoat.commands.accept_code import NotAcceptedError, Touched, _check, _declare_present, samples
 from turncoat.commands.compare import difference
 from turncoat.commands.dry_run import Job, read_jobs
 from turncoat.commands.explain import explained
@@ -225,6 +225,19 @@ FIELDS = [
     field("train_seconds", "number", "s", "how long"),
 ]
 SCHEMA = table_schema("example", 1, ("name",), FIELDS)
+
+
+def test_results_of_two_codes_are_sampled_apart(tmp_path: Path) -> None:
+    """Which an earlier acceptance made one in Snakemake's eyes."""
+    found = []
+    for name, code in (("a", "old"), ("b", "old"), ("c", "accepted"), ("d", "accepted")):
+        path = tmp_path / f"{name}.parquet"
+        write_table(path, {"name": [name], "x": [1.0], "train_seconds": [2.0]}, SCHEMA, {"code": code})
+        job = Job("finetune", {"cell": name}, (), (str(tmp_path / "weights.safetensors"), str(path)), "", "")
+        found.append(Touched(job, "finetune", "old", "now"))
+    assert [one.job.wildcards["cell"] for one in samples(found)] == ["c", "a"]
+    page = Touched(Job("report", {}, (), (str(tmp_path / "report.html"),), "", ""), "report", "old", "now")
+    assert samples([page, page]) == [page]
 
 
 def table(path: Path, x: float, seconds: float = 1.0, code: str = "a") -> Path:

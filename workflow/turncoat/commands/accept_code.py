@@ -3,8 +3,9 @@
     python -m turncoat accept-code [OVERLAY ...] [--every-job]
 
 After a refactoring, Snakemake would make again whatever its code made. This makes one job's files of every touched
-stage in a temporary folder, or with --every-job those of all touched jobs, and compares them with the results bit by
-bit. Where all are equal the study's manifest says so, and the results stay; where one is not, nothing is changed.
+stage, and of each code that made its results, in a temporary folder, or with --every-job those of all touched jobs, and
+compares them with the results bit by bit. Where all are equal the study's manifest says so, and the results stay; where
+one is not, nothing is changed.
 """
 
 import os
@@ -29,6 +30,7 @@ from turncoat.configuration.manifest import BACK_AGAIN, FROZEN, claims_sha256
 from turncoat.configuration.study_file import NAME, read_manifest, replace_text, write_manifest
 from turncoat.fingerprint import stage_fingerprint
 from turncoat.stages.common import plugins
+from turncoat.tables.atomic import read_provenance
 
 LIBRARY = REPOSITORY / "workflow"
 EXCEPTED = [*(f"column {name}" for name in WALL_TIMES), "provenance", "logs", "benchmarks"]
@@ -63,7 +65,7 @@ def accept_code(study: str, overlays: Sequence[Path], every_job: bool, say: Call
         # Of a job below one that would run, Snakemake does not say whether its code is another too: it does next time.
         while found := touched(planned(overlays)):
             _check_origins(found, entries)
-            chosen = found if every_job else list({(one.job.rule, one.now): one for one in reversed(found)}.values())
+            chosen = found if every_job else samples(found)
             for one in reversed(chosen):
                 _check(one, folder, say)
             entries += _entries(found, chosen)
@@ -73,6 +75,17 @@ def accept_code(study: str, overlays: Sequence[Path], every_job: bool, say: Call
         raise
     if not entries:
         raise NotAcceptedError("no results were made by other code than the present, or their settings changed as well")
+
+
+def samples(found: Sequence[Touched]) -> list[Touched]:
+    """Return one job of each stage, and of each code that made its results: after an earlier acceptance Snakemake calls
+    those of both codes by one fingerprint, and only the files say which made them."""
+    return list({(one.job.rule, one.now, _maker(one.job)): one for one in reversed(found)}.values())
+
+
+def _maker(job: Job) -> str:
+    tables = [output for output in job.outputs if output.endswith(".parquet")]
+    return read_provenance(Path(tables[0])).get("code", "") if tables else ""
 
 
 def _check_origins(found: Sequence[Touched], entries: Sequence[dict[str, Any]]) -> None:
