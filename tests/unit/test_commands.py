@@ -189,6 +189,9 @@ def test_an_edited_declaration_is_no_refactoring(tmp_path: Path, monkeypatch: py
     record.write_text(json.dumps(now | {"statistics/claims.yaml": "another"}))
     with pytest.raises(NotAcceptedError, match=r"statistics/claims.yaml was edited"):
         _check(one, tmp_path, print)
+    record.unlink()
+    with pytest.raises(NotAcceptedError, match=r"no record of code 000000000000"):
+        _check(one, tmp_path, print)
 
 
 @pytest.mark.parametrize(

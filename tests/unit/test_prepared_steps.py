@@ -70,6 +70,19 @@ def test_a_prepared_step_is_the_reference_step(case: str, members: int, depth: i
     assert results[0][1].abs().max() > 0
 
 
+def test_rewards_count_in_a_step_that_was_prepared_for_targets() -> None:
+    stack, batches = make_stack(FACTS, [1, 2], width=20), list(lesson_stream("deceptive", [1, 2])(0))
+    first = replace(batches[0], rewards=None)
+    gradients = [stack.with_flat(torch.zeros_like(stack.flat)) for _ in range(2)]
+    steps = [
+        PreparedStep(stack, gradient, batch, {}, 0.1)
+        for gradient, batch in zip(gradients, (batches[0], first), strict=True)
+    ]
+    losses = [step(batches[1]) for step in steps]
+    assert steps[0].prepared_loss is None and steps[1].prepared_loss is not None
+    assert torch.equal(*losses) and torch.equal(gradients[0].flat, gradients[1].flat)
+
+
 def test_training_takes_prepared_steps_to_the_reference_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[bool] = []
     plain_step = loop.train_step

@@ -122,8 +122,10 @@ def stage_options(words: Sequence[str]) -> Any:
 def _check(one: Touched, folder: Path, say: Callable[[str], None]) -> None:
     """Raise NotAcceptedError unless the present code makes the job's files as they are."""
     where = " ".join(f"{name} {value}" for name, value in one.job.wildcards.items())
-    edited = changed_modules(folder, one.before, one.now) or []
-    if one.stage == "aggregate" and DECLARED in edited:
+    edited = changed_modules(folder, one.before, one.now)
+    if one.stage == "aggregate" and edited is None:
+        raise NotAcceptedError(f"the study has no record of code {one.before}: what it declared cannot be compared")
+    if one.stage == "aggregate" and DECLARED in (edited or []):
         raise NotAcceptedError(f"{DECLARED} was edited: what claims declare is no refactoring. Nothing was changed.")
     say(f"{one.job.rule} {where}: code {one.before} -> {one.now}, made again to compare")
     with tempfile.TemporaryDirectory(prefix="turncoat-accept-") as name:

@@ -31,7 +31,8 @@ class PreparedStep:
         """Write the gradient; returns each member's loss, (E,)."""
         inputs = batch.inputs.flatten(1, 2)
         output = self.passes.forward(inputs)
-        if self.prepared_loss is None:
+        # Never a loss of targets where rewards are given, whatever the first batch had.
+        if self.prepared_loss is None or batch.rewards is not None:
             loss, output_gradient = loss_and_gradient(output, batch, self.heads, self.entropy_bonus)
         else:
             loss, output_gradient = self.prepared_loss(batch)
