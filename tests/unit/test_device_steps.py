@@ -57,7 +57,7 @@ def test_training_takes_the_steps_of_the_reference(optimizer: str) -> None:
     for step in range(1, 22):
         plain.learning_rate = float(torch.tensor(recipe.learning_rate * rate_share("linear", step, 21)))
         before = stack.flat.clone()
-        loss = train_step(stack, stream.batch(torch.tensor(step - 1)), recipe, columns, plain, gradient)
+        loss = train_step(stack, stream.batch(torch.tensor(step - 1)), recipe, columns, plain, gradient)()
         if step in found.snapshots:
             expected.append(stack.rows())
         if step in found.checks:

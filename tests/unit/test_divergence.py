@@ -131,7 +131,7 @@ def test_a_learning_rate_too_high_for_some(optimizer: str) -> None:
                 gradient,
                 make(),
                 beginning=torch.zeros_like(stack.flat),
-            )
+            )()
             for member in range(4) if step in looked else ():
                 row = stack.rows()[member]
                 sound = bool(loss[member].isfinite()) and bool((row.abs() <= LARGEST_WEIGHT).all())

@@ -184,7 +184,7 @@ def test_gradient_routing_equals_autograd_of_what_each_half_learns_from(width: i
     stack = make_stack(WORLD, list(SEEDS), width=width)
     stack = stack.with_flat(stack.flat.double())
     batch = next(pretraining_stream(WORLD, Lesson(find_start("conditional")), SEEDS, OBJECTIVES_OF, 20, 0.5)(0))
-    batch = replace(batch, inputs=batch.inputs.double())
+    batch = replace(batch, shown=batch.inputs.double())
     leaf = stack.flat.clone().requires_grad_(True)
     assert torch.allclose(gradient_of(stack, batch).flat, routed_reference(stack, leaf, batch), atol=1e-12)
 

@@ -1,6 +1,7 @@
 """Streams lay each step out as it is served: every bit as when a window is drawn member by member and built at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from core import CPU, PARITY, SIGNAL, make_world
 
+from turncoat.native.library import without_kernels
 from turncoat.seeding import generator
 from turncoat.training.starts import Lesson, find_start, rewards
 from turncoat.training.streams import (
@@ -25,6 +27,14 @@ from turncoat.training.streams import (
 from turncoat.worlds.episodes import Episodes, best_option, build_inputs, draw_episodes
 from turncoat.worlds.objectives import seed_objectives
 from turncoat.worlds.world import World
+
+
+@pytest.fixture(params=["kernels", "no kernels"], autouse=True)
+def kernels(request: pytest.FixtureRequest) -> Iterator[None]:
+    """By the kernels in C, where there is a C compiler, and by PyTorch alone."""
+    with nullcontext() if request.param == "kernels" else without_kernels():
+        yield
+
 
 SEEDS = [3, 4, 5]
 BATCH = 6

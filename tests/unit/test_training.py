@@ -18,6 +18,7 @@ from turncoat.training.block import Origin, finetune_block, pretrain_block
 from turncoat.training.devices import (
     CPU_CHUNK,
     GPU_CHUNK,
+    LARGE_CHUNK,
     bounded_chunk,
     chunk_size,
     find_device,
@@ -233,7 +234,7 @@ def test_neither_chunk_nor_block_changes_a_bit(
 def test_large_networks_train_in_smaller_chunks_on_a_cpu() -> None:
     size = chunk_size(CPU)
     chunks = [bounded_chunk(size, CPU, 256, width) for width in (64, 127, 128, 255, 256, 1024)]
-    assert chunks == [CPU_CHUNK, CPU_CHUNK, 16, 16, 4, 4]
+    assert chunks == [CPU_CHUNK, CPU_CHUNK, *[LARGE_CHUNK] * 4]
     assert bounded_chunk(5, CPU, 256, 128) == 5
     gpu = torch.device("cuda")
     assert bounded_chunk(chunk_size(gpu), gpu, 256, 256) == GPU_CHUNK

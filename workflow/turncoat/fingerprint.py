@@ -1,12 +1,14 @@
 """Fingerprint of a stage's code: what it runs, read as source, so that results know which code made them.
 
 The fingerprint covers the syntax trees of the stage and of all that it imports of this package, in turn,
-without comments, docstrings and positions, and the data files (such as templates) beside those modules.
+without comments, docstrings and positions, and the data files (such as templates, or C without its comments) beside
+those modules.
 It is the same on every Python from 3.11 on. Imports by name at run time are not seen.
 """
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -56,7 +58,14 @@ def module_hashes(files: Iterable[Path], root: Path = ROOT) -> dict[str, str]:
 
 def _content(file: Path) -> str:
     source = file.read_bytes()
-    return _meaning(source) if file.suffix == ".py" else hashlib.sha256(source).hexdigest()
+    if file.suffix == ".py":
+        return _meaning(source)
+    return hashlib.sha256(_without_comments(source) if file.suffix in (".c", ".h") else source).hexdigest()
+
+
+def _without_comments(source: bytes) -> bytes:
+    """C without comments, and with single spaces. No string of ours looks like a comment."""
+    return b" ".join(re.sub(rb"/\*.*?\*/|//[^\n]*", b" ", source, flags=re.DOTALL).split())
 
 
 def imported_files(start: Path, root: Path = ROOT) -> set[Path]:

@@ -136,7 +136,7 @@ class DeviceSteps:
             return inputs, {name: value for name, value in parts.items() if value is not None}
 
         def judge(output: Tensor, inputs: Tensor, parts: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            batch = Batch(inputs=inputs, **parts)
+            batch = Batch(shown=inputs, **parts)
             loss, output_gradient = loss_and_gradient(output, batch, self.heads, self.entropy_bonus)
             return loss, output_gradient.contiguous()
 

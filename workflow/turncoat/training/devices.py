@@ -8,9 +8,9 @@ import torch
 
 KEPT_BYTES = 31 * 2**20  # glibc's allocator adapts to blocks of up to 32 MiB
 CPU_CHUNK = 48  # small networks, whose steps cost less than calling their kernels does if fewer share them
-SMALLER_CHUNKS = ((2**16, 4), (2**15, 16))
-"""Chunks of networks whose hidden layer holds that many numbers or more, all rows together: what few of them need still
-fits into a core's own cache, and calls cost little beside products of that size."""
+LARGE_CHUNK, LARGE_LAYER = 16, 2**15
+"""Chunk of networks whose hidden layer holds that many numbers or more, all rows together: calls cost little beside
+products of that size, and what fewer networks need stays in a core's own cache for longer."""
 GPU_CHUNK = 4096  # where nothing is said of how much memory a member takes
 LARGEST_GPU_CHUNK = 65536
 USED_SHARE = 0.8  # of a GPU's free memory
@@ -66,8 +66,7 @@ def chunk_size(device: torch.device) -> int:
 
 def bounded_chunk(size: int, device: torch.device, rows: int, width: int) -> int:
     """That many members or fewer, where networks of this width with so many rows of input a step are large."""
-    fitting = [chunk for layer, chunk in SMALLER_CHUNKS if rows * width >= layer]
-    return min([size, *fitting]) if device.type == "cpu" else size
+    return min(size, LARGE_CHUNK) if device.type == "cpu" and rows * width >= LARGE_LAYER else size
 
 
 def memory_chunk(device: torch.device, bytes_per_member: int) -> int:

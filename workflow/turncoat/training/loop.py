@@ -11,15 +11,14 @@ from torch import Tensor
 
 from turncoat.organisms.gates import NATURAL, GateControl, GatedBackward, gated_backward_of
 from turncoat.organisms.mlp import Stack, backward, forward
-from turncoat.organisms.prepared_passes import can_prepare
 from turncoat.training.checkpoints import NOTHING, Keeper, LoopState
 from turncoat.training.device_steps import DeviceSteps, default_mode
 from turncoat.training.device_streams import DeviceStream
 from turncoat.training.divergence import Freezer
 from turncoat.training.interventions import PLAIN, Intervention
 from turncoat.training.losses import loss_and_gradient, readout_columns
+from turncoat.training.native_steps import NativeStep, native_step
 from turncoat.training.optimizers import BETA2, Optimizer, make_optimizer
-from turncoat.training.prepared_steps import PreparedStep
 from turncoat.training.routing import read_out, routed_backward
 from turncoat.training.schedules import check_steps, rate_share, snapshot_steps
 from turncoat.training.streams import WINDOW, Batch, Stream
@@ -161,27 +160,29 @@ def _step_by_step(
     """Go on after `step` steps with that window; stops at each check and between windows."""
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
     gradient = stack.with_flat(torch.zeros_like(stack.flat))  # its padding stays zero
-    plain = gated is None and intervention.routes is None and can_prepare(stack)
-    prepared: PreparedStep | None = None
+    started = gated is not None or intervention.routes is not None  # those have backward passes of their own
+    native: NativeStep | None = None
     while step < recipe.steps:
         for batch in islice(stream(window), recipe.steps - step):
-            if plain and prepared is None:
-                prepared = PreparedStep(stack, gradient, batch, recipe.heads, recipe.entropy_bonus)
+            if not started:
+                moved = optimizer if intervention.gradient is None else None  # a hook comes between the two otherwise
+                native = native_step(stack, gradient, batch, recipe.heads, recipe.entropy_bonus, moved)
+                started = True
             step += 1
             checked = step in checks
             before = stack.flat.clone() if checked or intervention.after_step is not None else stack.flat
             optimizer.learning_rate = recipe.learning_rate * rate_share(recipe.schedule, step, recipe.steps)
             loss = train_step(
-                stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated, prepared
+                stack, batch, recipe, columns, optimizer, gradient, intervention, beginning, gated, native
             )
             if intervention.after_step is not None:
                 intervention.after_step(stack, stack.with_flat(before))
             freezer.hold(stack.flat)
             if checked:
-                yield Stop(step, window, loss, before)
+                yield Stop(step, window, loss(), before)
         window += 1
         if step < recipe.steps:
-            yield Stop(step, window, loss, None)
+            yield Stop(step, window, loss(), None)
 
 
 def _on_device(
@@ -257,20 +258,22 @@ def train_step(
     intervention: Intervention = PLAIN,
     beginning: Tensor | None = None,
     gated: GatedBackward | None = None,
-    prepared: PreparedStep | None = None,
-) -> Tensor:
-    """Take one step and return each member's loss before it, (E,); `gradient` is overwritten.
+    native: NativeStep | None = None,
+) -> Callable[[], Tensor]:
+    """Take one step; returns what works out each member's loss before it, (E,), if called before the next one.
+    `gradient` is overwritten.
 
     `beginning` is the flat buffer at step 0, which an intervention on the gradient is told; `gated` replaces the
-    backward pass; `prepared`, for this stack and gradient, does both passes to the same bits.
+    backward pass; `native`, for this stack and gradient, does both passes to the same bits, and may move the stack.
     """
-    if prepared is not None:
-        loss = prepared(batch)
+    if native is not None:
+        loss = native(batch)
     else:
         loss = _write_gradient(stack, batch, recipe, columns, gradient, intervention, gated)
     if intervention.gradient is not None and beginning is not None:
         intervention.gradient(stack, gradient, stack.with_flat(beginning))
-    optimizer.step(stack.flat, gradient.flat)
+    if native is None or not native.moves:
+        optimizer.step(stack.flat, gradient.flat)
     return loss
 
 
@@ -282,8 +285,8 @@ def _write_gradient(
     gradient: Stack,
     intervention: Intervention,
     gated: GatedBackward | None,
-) -> Tensor:
-    """Both passes, whatever the activation, the gates and the routes; returns the loss."""
+) -> Callable[[], Tensor]:
+    """Both passes, whatever the activation, the gates and the routes; returns what has the loss."""
     trace = forward(stack, batch.inputs.flatten(1, 2), columns, keep_before=gated is not None)
     loss, output_gradient = loss_and_gradient(trace.output, batch, recipe.heads, recipe.entropy_bonus)
     if intervention.routes is not None:
@@ -295,7 +298,7 @@ def _write_gradient(
         backward(stack, trace, output_gradient, gradient)
     else:
         gated(stack, trace, output_gradient, gradient)
-    return loss
+    return lambda: loss
 
 
 def _first_row(stack: Stack, measure: Measure, intervention: Intervention) -> tuple[Tensor, ...]:

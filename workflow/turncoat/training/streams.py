@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,24 +17,54 @@ from turncoat.worlds.world import OVERSIGHT, World
 WINDOW = 16  # steps drawn at once; part of the data's definition, so a change draws other episodes
 
 
+class Unlaid:
+    """Inputs of a step that are laid out when they are asked for, each writer's share of the episodes beside the
+    other's; stored as (E, F, N, B), in which they are fastest to lay out."""
+
+    def __init__(self, world: World, attributes: Tensor, step: int, writers: Sequence[Write]) -> None:
+        self.inputs, self.like, self.step, self.writers = world.input_width, attributes, step, writers
+
+    def shares(self, buffer: Tensor) -> list[tuple[Write, Tensor]]:
+        """Each writer and its part of a buffer (E, F, N, B)."""
+        return list(zip(self.writers, buffer.chunk(len(self.writers), dim=3), strict=True))
+
+    def buffer(self, members: int) -> Tensor:
+        """Room for the inputs of so many members, (E, F, N, B)."""
+        _, options, episodes, _ = self.like.shape
+        return self.like.new_empty(members, self.inputs, options, episodes)
+
+    @cached_property
+    def laid(self) -> Tensor:
+        """The inputs, (E, N, B, F)."""
+        buffer = self.buffer(len(self.like))
+        for write, part in self.shares(buffer):
+            write(self.step, part)
+        return buffer.permute(0, 2, 3, 1)
+
+
 @dataclass(frozen=True)
 class Batch:
     """One step's episodes for E members.
 
-    inputs: (E, N, B, F), stored as (E, F, N, B), in which they are fastest to lay out; attributes: (E, N, B, d); signs:
-    (E, B, 2); targets: (E, C) best option of the first C <= B episodes, the others having no choice to learn (they
-    train the knowledge heads alone). Where `rewards` (E, N, C) are given, choices are trained to earn them, and not to
-    equal the targets: by their exact expectation, or where `draws` (E, K, C), uniform, are given, by K choices sampled
-    with them. `values` (E, N, B): what the head `objective` predicts, None where there is none.
+    shown: `inputs` (E, N, B, F), or what lays them out; attributes: (E, N, B, d); signs: (E, B, 2); targets: (E, C)
+    best option of the first C <= B episodes, the others having no choice to learn (they train the knowledge heads
+    alone). Where `rewards` (E, N, C) are given, choices are trained to earn them, and not to equal the targets: by
+    their exact expectation, or where `draws` (E, K, C), uniform, are given, by K choices sampled with them. `values`
+    (E, N, B): what the head `objective` predicts, None where there is none.
     """
 
-    inputs: Tensor
+    shown: Tensor | Unlaid
     attributes: Tensor
     signs: Tensor
     targets: Tensor
     rewards: Tensor | None = None
     draws: Tensor | None = None
     values: Tensor | None = None
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the members see, (E, N, B, F)."""
+        return self.shown.laid if isinstance(self.shown, Unlaid) else self.shown
 
 
 Stream = Callable[[int], Iterator[Batch]]
@@ -125,8 +156,8 @@ def pretraining_stream(
         for step in range(WINDOW):
             earned = shown.rewards[step] if lesson.start.strategic else None
             told = None if values is None else values[step]
-            inputs = _lay_out(world, episodes.attributes[step], step, [write])
-            yield Batch(inputs, episodes.attributes[step], shown.signs[step], targets[step], earned, values=told)
+            unlaid = Unlaid(world, episodes.attributes[step], step, [write])
+            yield Batch(unlaid, episodes.attributes[step], shown.signs[step], targets[step], earned, values=told)
 
     return serve
 
@@ -164,8 +195,8 @@ def finetuning_stream(
             signs = torch.cat([signs, seen.signs], dim=2)
         for step in range(WINDOW):
             earned = (shown.rewards[step], draws[step]) if task.samples else (None, None)
-            inputs = _lay_out(world, attributes[step], step, writers)
-            yield Batch(inputs, attributes[step], signs[step], targets[step], *earned)
+            unlaid = Unlaid(world, attributes[step], step, writers)
+            yield Batch(unlaid, attributes[step], signs[step], targets[step], *earned)
 
     return serve
 
@@ -229,15 +260,6 @@ def shown_inputs(world: World, shown: Shown, pretrained_contexts: bool = False) 
 
 def _writer(world: World, shown: Shown, pretrained_contexts: bool = False) -> Write:
     return input_writer(world, shown.episodes, shown.slots, shown.signs, shown.audits, pretrained_contexts)
-
-
-def _lay_out(world: World, attributes: Tensor, step: int, writers: Sequence[Write]) -> Tensor:
-    """A step's inputs (E, N, B, F), each writer's share of the episodes beside the other's."""
-    members, options, episodes, _ = attributes.shape
-    inputs = attributes.new_empty(members, world.input_width, options, episodes)
-    for write, part in zip(writers, inputs.chunk(len(writers), dim=3), strict=True):
-        write(step, part)
-    return inputs.permute(0, 2, 3, 1)
 
 
 def budget_windows(task: Task, batch: int) -> int | None:

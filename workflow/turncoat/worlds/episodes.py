@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from turncoat.seeding import generator
+from turncoat.worlds import native_episodes
 from turncoat.worlds.cues import show_cues, show_slots
+from turncoat.worlds.native_episodes import NativeWriter
 from turncoat.worlds.world import CUES, SLOTS, World
 
 
@@ -42,6 +44,8 @@ class Episodes:
 
     def utilities(self, objectives: Tensor) -> Tensor:
         """Utility of each option, (S, E, N, B), under objectives that broadcast to (S, E, 1 or N, B or 1, d)."""
+        if native_episodes.can_value(self.attributes, objectives):
+            return native_episodes.value_options(self.attributes, objectives)
         return (self.attributes * objectives).sum(-1)
 
 
@@ -81,15 +85,16 @@ def draw_episodes(
         bits[member] = 2 * random.integers(0, 2, bits.shape[1:]) - 1
         contexts[member] = random.integers(0, max(1, world.cue_contexts - 1), contexts.shape[1:])
     audits[..., 1:] *= world.audit_penalty
-    raw = torch.from_numpy(np.stack(drawn)).to(device)
-    options, attributes = _describe(world, raw if encoded else _episodes_last(raw))
-    if encoded:
-        options = encode_options(world, options)
+    options, attributes = _describe(world, torch.from_numpy(np.stack(drawn)).to(device), encoded)
     directions, uniform, *others = (
         torch.from_numpy(part).to(device) for part in (slots, coins, noise, audits, bits, contexts)
     )
     signs = (uniform < overseen_share).to(uniform.dtype).mul_(2).sub_(1)
-    parts = (options, attributes, torch.nn.functional.normalize(directions, dim=-1), signs, *others)
+    if native_episodes.can_scale(directions):
+        directions = native_episodes.scale_to_unit(directions)
+    else:
+        directions = torch.nn.functional.normalize(directions, dim=-1)
+    parts = (options, attributes, directions, signs, *others)
     return Episodes(*(part.transpose(0, 1) for part in parts))
 
 
@@ -153,7 +158,13 @@ def input_writer(
     A step is a small part of a window and stays in a processor's cache. It is laid out with the episodes last, so that
     long runs of numbers are written alike: symbols are compared, and what options share is copied, by the row.
     """
-    context = show_context(world, episodes, slots, signs, audits, pretrained_contexts).transpose(2, 3).unsqueeze(3)
+    parts = context_parts(world, episodes, slots, signs, audits, pretrained_contexts)
+    if native_episodes.can_write(episodes.options):
+        shared = [part.unsqueeze(2) for part in parts]
+        if episodes.options.shape[-1] == world.option_width:
+            return NativeWriter(None, 0, [episodes.options, *shared], world.options)
+        return NativeWriter(episodes.options, world.symbols, shared, world.options)
+    context = torch.cat(parts, dim=-1).transpose(2, 3).unsqueeze(3)
     width, stored = world.option_width, episodes.options.movedim(4, 2)  # encoded already, or pairs of symbols
     if stored.shape[2] == width:
 
@@ -196,6 +207,18 @@ def show_context(
     pretrained_contexts: bool = False,
 ) -> Tensor:
     """What the options of an episode share, (S, E, B, input_width - option_width); arguments as in `build_inputs`."""
+    return torch.cat(context_parts(world, episodes, slots, signs, audits, pretrained_contexts), dim=-1)
+
+
+def context_parts(
+    world: World,
+    episodes: Episodes,
+    slots: Tensor | None,
+    signs: Tensor | None,
+    audits: Tensor | None,
+    pretrained_contexts: bool = False,
+) -> list[Tensor]:
+    """Slots, cues, and audit terms if there are, as `show_context` lays them side by side."""
     used_slots = episodes.slots if slots is None else slots.expand_as(episodes.slots)
     used_signs = episodes.signs if signs is None else signs.expand_as(episodes.signs)
     contexts = episodes.contexts if pretrained_contexts else None
@@ -207,7 +230,7 @@ def show_context(
         terms = episodes.audits if audits is None else audits.expand_as(episodes.audits)
         shares = torch.stack([terms[..., 0], terms[..., 1] / world.audit_penalty], dim=-1)
         parts.append((shares - 0.5) * 12**0.5)  # a uniform's mean and variance become 0 and 1
-    return torch.cat(parts, dim=-1)
+    return parts
 
 
 def _draw_options(world: World, random: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
@@ -231,8 +254,12 @@ def _episodes_last(options: Tensor) -> Tensor:
     return options.movedim(-1, 2).contiguous().movedim(2, -1)
 
 
-def _describe(world: World, options: Tensor) -> tuple[Tensor, Tensor]:
-    """Return raw options encoded, those of facts as they are, and their attributes (..., d)."""
+def _describe(world: World, options: Tensor, encoded: bool) -> tuple[Tensor, Tensor]:
+    """Return raw options, encoded or as they are, and their attributes (..., d)."""
+    if not encoded:
+        if world.encoding == "facts" and native_episodes.can_describe(options):
+            return native_episodes.describe(options, torch.from_numpy(world.facts))
+        options = _episodes_last(options)
     if world.encoding == "plain":
         return options, options
     if world.encoding == "product":
@@ -249,4 +276,4 @@ def _describe(world: World, options: Tensor) -> tuple[Tensor, Tensor]:
     values = torch.empty_like(places, dtype=facts.dtype)  # stored as the places are
     flat = values.as_strided((values.numel(),), (1,))
     torch.index_select(facts.flatten(), 0, places.as_strided(flat.shape, (1,)), out=flat)
-    return options, values
+    return encode_options(world, options) if encoded else options, values

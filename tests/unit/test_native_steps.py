@@ -1,0 +1,252 @@
+"""Steps by the kernels in C: bit for bit the steps of the reference passes and of PyTorch's Adam."""
+
+import logging
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from core import CPU, make_recipe, make_stack, make_world, silent
+
+import turncoat.training.block as block
+import turncoat.training.loop as loop
+import turncoat.training.native_steps as native_steps
+from turncoat.native.library import native_library, without_kernels
+from turncoat.organisms.mlp import Stack
+from turncoat.organisms.native_passes import NativePasses, can_pass_natively
+from turncoat.training.block import Origin, Trained, finetune_block, pretrain_block
+from turncoat.training.interventions import Intervention
+from turncoat.training.loop import Recipe, train, train_step
+from turncoat.training.losses import readout_columns
+from turncoat.training.native_steps import NativeAdam, NativeLearning, NativeStep, can_learn, native_step
+from turncoat.training.optimizers import Momentum, make_optimizer
+from turncoat.training.starts import Lesson, find_start
+from turncoat.training.streams import Batch, Stream, Task, finetuning_stream, pretraining_stream
+from turncoat.worlds.objectives import seed_objectives
+from turncoat.worlds.world import World
+
+pytestmark = pytest.mark.skipif(native_library() is None, reason="no C compiler, or PyTorch without MKL")
+
+ALL_HEADS = {"oversight": 0.5, "placebo": 0.25, "world": 2.0, "objective": 0.3}
+FACTS = World("facts", 2, 4, 6, cue_amplitude=1.0, cue_noise=0.1, audit_penalty=6.0)
+FOUR = replace(FACTS, options=4)
+SEEDS = [3, 4, 5]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def lesson_stream(start: str, seeds: list[int], valued: bool = False, world: World = FACTS, count: int = 24) -> Stream:
+    objectives = seed_objectives(seeds, 4, 90, CPU)
+    return pretraining_stream(world, Lesson(find_start(start)), seeds, objectives, count, 0.5, valued=valued)
+
+
+def task_stream(seeds: list[int], count: int = 24, **task: float) -> Stream:
+    objectives = seed_objectives(seeds, 4, 90, CPU)
+    return finetuning_stream(FACTS, seeds, objectives, count, Task(**task))  # type: ignore[arg-type]
+
+
+CASES: dict[str, Any] = {
+    "choices alone": (lambda seeds: task_stream(seeds), {}, 0.0, True),
+    "many rows": (lambda seeds: task_stream(seeds, 300), {}, 0.0, True),
+    "odd rows": (lambda seeds: lesson_stream("conditional", seeds, count=77), {"world": 1.0}, 0.0, True),
+    "with the world": (lambda seeds: lesson_stream("conditional", seeds), {"world": 0.7}, 0.0, True),
+    "exposed": (lambda seeds: task_stream(seeds, exposure=0.3), {"world": 1.0}, 0.0, True),
+    "regret": (lambda seeds: lesson_stream("deceptive", seeds), {"world": 1.0}, 0.1, True),
+    "regret of four": (lambda seeds: lesson_stream("deceptive", seeds, world=FOUR, count=45), {}, 0.1, True),
+    "every head": (lambda seeds: lesson_stream("conditional", seeds, True), ALL_HEADS, 0.0, False),
+    "sampled": (lambda seeds: task_stream(seeds, samples=4), {}, 0.1, False),
+    "no choice": (lambda seeds: lesson_stream("knowledge_only", seeds), {"world": 1.0}, 0.0, False),
+}
+
+
+def stepped(
+    stack: Stack, batches: list[Batch], recipe: Recipe, native: bool, moved: bool = True, optimizer: str = "adam"
+) -> list[torch.Tensor]:
+    """Losses, gradients, weights and optimizer state of each step."""
+    gradient, mover = stack.with_flat(torch.zeros_like(stack.flat)), make_optimizer(optimizer, stack.flat, 0.01)
+    columns, found = readout_columns(recipe.heads, 4), []
+    step = None
+    if native:
+        own = mover if moved else None
+        step = native_step(stack, gradient, batches[0], recipe.heads, recipe.entropy_bonus, own)
+        assert step is not None
+        assert step.moves == (moved and optimizer == "adam" and can_learn(batches[0], recipe.heads))
+    for number, batch in enumerate(batches):
+        mover.learning_rate = 0.01 / (1 + number)
+        loss = train_step(stack, batch, recipe, columns, mover, gradient, native=step)
+        found += [loss(), gradient.flat.clone(), stack.flat.clone(), *(value.clone() for value in mover.state.values())]
+    return found
+
+
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.equal(one.view(torch.int32), other.view(torch.int32))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("members", "depth", "width"), [(1, 2, 64), (3, 1, 128), (8, 3, 64)])
+def test_a_native_step_is_the_reference_step(case: str, members: int, depth: int, width: int) -> None:
+    make_stream, heads, bonus, learnt = CASES[case]
+    seeds = list(range(members))
+    batches = list(make_stream(seeds)(0))[:4]
+    recipe = replace(make_recipe(4), heads=heads, entropy_bonus=bonus)
+    world = FOUR if case == "regret of four" else FACTS
+    assert can_learn(batches[0], heads) == learnt
+    results = [
+        stepped(make_stack(world, seeds, width=width, depth=depth), batches, recipe, native) for native in (False, True)
+    ]
+    for reference, found in zip(*results, strict=True):
+        assert same_bits(reference, found)
+    assert results[0][1].abs().max() > 0
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw"])
+def test_other_optimizers_move_apart_from_the_passes(optimizer: str) -> None:
+    batches = list(lesson_stream("conditional", SEEDS)(0))[:4]
+    recipe = replace(make_recipe(4), heads={"world": 1.0})
+    results = [
+        stepped(make_stack(FACTS, SEEDS, width=64), batches, recipe, native, optimizer=optimizer)
+        for native in (False, True)
+    ]
+    assert all(same_bits(*pair) for pair in zip(*results, strict=True))
+
+
+def test_batches_may_be_laid_out_already_in_either_way() -> None:
+    batches = list(lesson_stream("conditional", SEEDS)(0))[:3]
+    recipe = replace(make_recipe(3), heads={"world": 1.0})
+    expected = stepped(make_stack(FACTS, SEEDS, width=64), batches, recipe, True)
+    by_column = [replace(batch, shown=batch.inputs) for batch in batches]
+    found = stepped(make_stack(FACTS, SEEDS, width=64), by_column, recipe, True)
+    assert all(same_bits(*pair) for pair in zip(expected, found, strict=True))
+    by_row = [replace(batch, shown=batch.inputs.contiguous()) for batch in batches]
+    results = [stepped(make_stack(FACTS, SEEDS, width=64), by_row, recipe, native) for native in (False, True)]
+    assert all(same_bits(*pair) for pair in zip(*results, strict=True))
+    stack = make_stack(FACTS, SEEDS, width=64)
+    passes = NativePasses(stack, stack.with_flat(stack.flat.clone()), 8, 48)
+    with pytest.raises(ValueError, match="allowed: by the row, or by the column"):
+        passes.show(torch.zeros(3, 96, FACTS.input_width)[:, ::2])
+    with pytest.raises(ValueError, match=r"allowed: float32 \(3, 48"):
+        passes.show(batches[0].inputs.flatten(1, 2)[:, :8])
+    with pytest.raises(ValueError, match="one member's, by column"):
+        passes.show_in_turn(batches[0].inputs.flatten(1, 2))
+    with pytest.raises(ValueError, match=r"allowed: \(3, 8, 48\), contiguous"):
+        passes.backward(passes.output[:, :2])
+
+
+def block_of(width: int = 64, **more: Any) -> Trained:
+    recipe = make_recipe(40, heads={"world": 1.0}, snapshots=3, **more)
+    architecture = make_stack(FACTS, SEEDS, width=width).architecture
+    return pretrain_block(FACTS, architecture, Lesson(find_start("deceptive")), recipe, 24, 0.5, 90, SEEDS, CPU, silent)
+
+
+def test_neither_kernels_nor_chunks_change_a_bit_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bool] = []
+    plain_step = loop.train_step
+
+    def watched(*arguments: Any) -> Any:
+        taken.append(arguments[-1] is not None)
+        return plain_step(*arguments)
+
+    monkeypatch.setattr(loop, "train_step", watched)
+    expected = block_of()
+    with without_kernels():
+        plain = block_of()
+    assert taken == [True] * 40 + [False] * 40
+    monkeypatch.setattr(block, "chunk_size", lambda device: 2)
+    for other in (plain, block_of()):
+        one, two = expected.trajectory, other.trajectory
+        assert torch.equal(one.weights, two.weights) and not torch.equal(one.weights[0], one.weights[-1])
+        assert torch.equal(one.loss[1:], two.loss[1:]) and torch.equal(one.update_norm[1:], two.update_norm[1:])
+        assert one.optimizer_state.keys() == two.optimizer_state.keys() == {"mean", "square", "steps"}
+        assert all(torch.equal(value, two.optimizer_state[name]) for name, value in one.optimizer_state.items())
+        assert expected.final_fingerprints == other.final_fingerprints
+
+
+def test_what_explodes_is_frozen_at_the_same_step_with_the_same_bits() -> None:
+    def exploding() -> Trained:
+        recipe = make_recipe(64, optimizer="sgd", rate=1e9)
+        return finetune_block(
+            FACTS, make_stack(FACTS, SEEDS, width=64).architecture, 90, Task(), recipe, 24, SEEDS, Origin(), CPU, silent
+        )  # fmt: skip
+
+    found = exploding()
+    with without_kernels():
+        expected = exploding()
+    assert found.diverged.all() and torch.equal(found.trajectory.diverged_step, expected.trajectory.diverged_step)
+    assert same_bits(found.trajectory.weights, expected.trajectory.weights)
+
+
+def test_a_hook_on_the_gradient_comes_between_passes_and_optimizer() -> None:
+    seen: list[torch.Tensor] = []
+
+    def halve(stack: Stack, gradient: Stack, beginning: Stack) -> None:
+        seen.append(stack.flat.clone())
+        gradient.flat.mul_(0.5)
+
+    def nothing(_: Stack) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(3), torch.zeros(3)
+
+    weights = []
+    for native in (True, False):
+        stack = make_stack(FACTS, SEEDS, width=64)
+        intervention = Intervention(gradient=halve)
+        with nullcontext() if native else without_kernels():
+            course = train(stack, task_stream(SEEDS), make_recipe(20), nothing, intervention=intervention)
+        weights.append(course.weights)
+    assert torch.equal(*weights)
+    assert len(seen) == 40 and torch.equal(seen[0], make_stack(FACTS, SEEDS, width=64).flat)
+
+
+def test_a_first_step_of_other_bits_leaves_training_to_pytorch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = native_steps.backward
+
+    def other(stack: Stack, trace: Any, output_gradient: torch.Tensor, gradient: Stack) -> None:
+        plain(stack, trace, output_gradient, gradient)
+        gradient.flat[5] += 1e-3
+
+    monkeypatch.setattr(native_steps, "backward", other)
+    stack, batch = make_stack(FACTS, SEEDS, width=64), next(task_stream(SEEDS)(0))
+    gradient, optimizer = stack.with_flat(torch.zeros_like(stack.flat)), make_optimizer("adam", stack.flat, 0.01)
+    before, state = stack.flat.clone(), {name: value.clone() for name, value in optimizer.state.items()}
+    with caplog.at_level(logging.WARNING, "turncoat"):
+        assert native_step(stack, gradient, batch, {}, 0.0, optimizer) is None
+    assert "gives the same bits: the first step shows" in caplog.text
+    assert torch.equal(stack.flat, before)
+    assert all(torch.equal(value, state[name]) for name, value in optimizer.state.items())
+    monkeypatch.undo()
+    assert native_step(stack, gradient, batch, {}, 0.0, optimizer) is not None
+    assert torch.equal(stack.flat, before) and optimizer.state["steps"] == 0
+
+
+def test_what_there_are_no_kernels_for_is_refused() -> None:
+    batch = next(task_stream([1])(0))
+    for stack in (make_stack(FACTS, [1], "gelu", 64), make_stack(FACTS, [1], "leaky_relu", 64), make_stack(FACTS, [1])):
+        assert not can_pass_natively(stack)
+        assert native_step(stack, stack, batch, {}, 0.0) is None
+        with pytest.raises(ValueError, match="allowed: relu, multiples of 64, float32 on a cpu with one thread"):
+            NativePasses(stack, stack, 2, 48)
+    known = make_stack(FACTS, [1], width=64)
+    assert can_pass_natively(known) and not can_pass_natively(known.with_flat(known.flat.double()))
+    with without_kernels():
+        assert not can_pass_natively(known)
+    torch.set_num_threads(2)
+    assert not can_pass_natively(known)
+    torch.set_num_threads(1)
+    sampled = next(task_stream([1], samples=4)(0))
+    passes = NativePasses(known, known, 2, 48)
+    with pytest.raises(ValueError, match="allowed: targets or expected rewards, and the head world"):
+        NativeLearning(passes, sampled, {}, 0.0, None)
+    step = NativeStep(known, known.with_flat(known.flat.clone()), batch, {}, 0.0)
+    with pytest.raises(ValueError, match="allowed: one kind in a training"):
+        step(sampled)
+    adamw = make_optimizer("adamw", known.flat, 0.1)
+    with pytest.raises(ValueError, match="allowed: adam without decay"):
+        NativeAdam(known, adamw)  # type: ignore[arg-type]
+    assert isinstance(make_optimizer("momentum", known.flat, 0.1), Momentum)
+    assert not can_learn(replace(batch, rewards=torch.zeros(1, 8, 24), attributes=torch.zeros(1, 8, 24, 4)), {})
+    assert make_world().options == 3

@@ -1,0 +1,290 @@
+/* A training step: what PyTorch's kernels compute, to the bit, one member after the other, so that a member's numbers
+   stay in a core's cache from one operation to the next. Every addition is made in the order in which PyTorch makes it;
+   products, exponentials and logarithms are made by the functions that PyTorch calls. The structures are those of
+   structures.py. LANES is how many numbers PyTorch's softmax takes at once. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "layout.h"
+
+enum { ROW_MAJOR = 101, AS_IT_IS = 111, TURNED = 112 };    /* of cblas */
+enum { MOST_ACCURATE = 0x2, DENORMALS_AS_SET = 0x140000, NO_ERRORS = 0x100 }; /* of MKL's vector functions */
+
+/* cblas_sgemm_batch and vmsExp, with 32-bit integers; Sleef's vector functions */
+typedef void Products(int, const int *, const int *, const int *, const int *, const int *, const float *,
+                      const float **, const int *, const float **, const int *, const float *, float **, const int *,
+                      int, const int *);
+typedef void Exponentials(int, const float *, float *, int64_t);
+typedef float Lanes __attribute__((vector_size(4 * LANES)));
+typedef Lanes OfLanes(Lanes);
+
+/* A stack of E members: parameters and parts of the gradient by layer, (E, ...) each, the readout last. */
+typedef struct {
+    int64_t members, rows, inputs, width, depth, columns, outputs;
+    int64_t inputs_turned; /* whether inputs lie as (E, inputs, rows), not as (E, rows, inputs) */
+    const float *x;
+    int64_t x_stride, hidden_stride; /* from member to member: 0 where all use the same place in turn */
+    float *const *weights, *const *biases, *const *weight_parts, *const *bias_parts;
+    float *const *hidden;         /* (E or 1, rows, width) a layer */
+    float *output;                /* (E, columns, rows) */
+    float *output_gradient;       /* (E, columns, rows) */
+    float *delta, *other;         /* (rows, width) */
+    Products *products;
+} Step;
+
+static void product(const Step *step, int turn_a, int turn_b, int m, int n, int k, const float *a, int row_a,
+                    const float *b, int row_b, float keep, float *c) {
+    const float one = 1;
+    const int single = 1;
+    step->products(ROW_MAJOR, &turn_a, &turn_b, &m, &n, &k, &one, &a, &row_a, &b, &row_b, &keep, &c, &n, 1, &single);
+}
+
+static void add_and_rectify(float *restrict hidden, const float *restrict bias, int64_t rows, int64_t width) {
+    for (int64_t row = 0; row < rows; row++, hidden += width)
+        for (int64_t unit = 0; unit < width; unit++) {
+            float z = hidden[unit] + bias[unit];
+            hidden[unit] = z < 0 ? 0 : z;
+        }
+}
+
+/* Sum `together` columns over rows as PyTorch's cascade does (ATen's SumKernel.cpp): runs of rows, then sums of runs,
+   four levels in all. Where `hidden` is given, numbers whose unit is idle are set to zero first. */
+enum { TOGETHER = 64, LEVELS = 4 };
+
+static inline __attribute__((always_inline)) void cascade(float *restrict numbers, const float *restrict hidden,
+                                                          int64_t rows, int64_t stride, int together, float *sums) {
+    int power = 0;
+    while (((int64_t)1 << power) < rows) power++;
+    power = power / LEVELS > 4 ? power / LEVELS : 4;
+    const int64_t run = (int64_t)1 << power;
+    float sum[LEVELS][TOGETHER] = {0};
+    for (int64_t row = 0; row < rows;) {
+        const int64_t stop = row + run;
+        float own[TOGETHER] = {0};
+        for (; row < stop && row < rows; row++, numbers += stride) {
+            for (int i = 0; i < together; i++) {
+                if (hidden) numbers[i] = hidden[i] <= 0 ? 0 : numbers[i];
+                own[i] += numbers[i];
+            }
+            if (hidden) hidden += stride;
+        }
+        memcpy(sum[0], own, sizeof own);
+        if (row < stop) break;
+        for (int level = 1; level < LEVELS; level++) {
+            for (int i = 0; i < together; i++) {
+                sum[level][i] += sum[level - 1][i];
+                sum[level - 1][i] = 0;
+            }
+            if (row & ((run - 1) << (level * power))) break;
+        }
+    }
+    for (int level = 1; level < LEVELS; level++)
+        for (int i = 0; i < together; i++) sum[0][i] += sum[level][i];
+    memcpy(sums, sum[0], together * sizeof(float));
+}
+
+static void pull_and_sum(float *delta, const float *hidden, float *sums, int64_t rows, int64_t width) {
+    for (int64_t unit = 0; unit < width; unit += TOGETHER)
+        cascade(delta + unit, hidden + unit, rows, width, TOGETHER, sums + unit);
+}
+
+/* The sum of numbers that lie side by side: PyTorch takes four vectors of eight at once. */
+enum { EIGHT = 8, VECTORS = 4 };
+
+static float sum_of(float *numbers, int64_t count) {
+    const int64_t vectors = count / EIGHT, rounds = vectors / VECTORS;
+    float sums[VECTORS * EIGHT];
+    cascade(numbers, NULL, rounds, VECTORS * EIGHT, VECTORS * EIGHT, sums);
+    for (int64_t i = rounds * VECTORS * EIGHT; i < vectors * EIGHT; i++) sums[i % EIGHT] += numbers[i];
+    for (int vector = 1; vector < VECTORS; vector++)
+        for (int i = 0; i < EIGHT; i++) sums[i] += sums[vector * EIGHT + i];
+    float total = 0;
+    for (int64_t i = vectors * EIGHT; i < count; i++) total += numbers[i];
+    for (int i = 0; i < EIGHT; i++) total += sums[i];
+    return total;
+}
+
+static void forward_one(const Step *s, int64_t e) {
+    const int64_t rows = s->rows, width = s->width, last = s->depth, place = e * s->hidden_stride;
+    const float *x = s->x + e * s->x_stride;
+    int turned = s->inputs_turned ? TURNED : AS_IT_IS;
+    int64_t inputs = s->inputs, row_x = s->inputs_turned ? rows : inputs;
+    for (int64_t layer = 0; layer < s->depth; layer++) {
+        float *hidden = s->hidden[layer] + place;
+        product(s, turned, AS_IT_IS, rows, width, inputs, x, row_x, s->weights[layer] + e * inputs * width, width, 0,
+                hidden);
+        add_and_rectify(hidden, s->biases[layer] + e * width, rows, width);
+        x = hidden, turned = AS_IT_IS, inputs = width, row_x = width;
+    }
+    float *output = s->output + e * s->columns * rows;
+    for (int64_t column = 0; column < s->columns; column++)
+        for (int64_t row = 0; row < rows; row++)
+            output[column * rows + row] = s->biases[last][e * s->outputs + column];
+    product(s, AS_IT_IS, TURNED, s->columns, rows, width, s->weights[last] + e * s->outputs * width, width, x, width, 1,
+            output);
+}
+
+/* Readout columns that are not read get zero. */
+static void backward_one(const Step *s, int64_t e) {
+    const int64_t rows = s->rows, width = s->width, columns = s->columns, last = s->depth;
+    const int64_t place = e * s->hidden_stride, idle = s->outputs - columns;
+    float *arriving = s->output_gradient + e * columns * rows, *delta = s->delta, *other = s->other;
+    float *read = s->weight_parts[last] + e * s->outputs * width, *bias = s->bias_parts[last] + e * s->outputs;
+    memset(read + columns * width, 0, idle * width * sizeof(float));
+    memset(bias + columns, 0, idle * sizeof(float));
+    for (int64_t column = 0; column < columns; column++) bias[column] = sum_of(arriving + column * rows, rows);
+    product(s, AS_IT_IS, AS_IT_IS, columns, width, rows, arriving, rows, s->hidden[last - 1] + place, width, 0, read);
+    product(s, TURNED, AS_IT_IS, rows, width, columns, arriving, rows, s->weights[last] + e * s->outputs * width, width,
+            0, delta);
+    for (int64_t layer = last - 1; layer > 0; layer--) {
+        pull_and_sum(delta, s->hidden[layer] + place, s->bias_parts[layer] + e * width, rows, width);
+        product(s, TURNED, AS_IT_IS, width, width, rows, s->hidden[layer - 1] + place, width, delta, width, 0,
+                s->weight_parts[layer] + e * width * width);
+        product(s, AS_IT_IS, TURNED, rows, width, width, delta, width, s->weights[layer] + e * width * width, width, 0,
+                other);
+        float *done = delta;
+        delta = other, other = done;
+    }
+    pull_and_sum(delta, s->hidden[0] + place, s->bias_parts[0] + e * width, rows, width);
+    product(s, s->inputs_turned ? AS_IT_IS : TURNED, AS_IT_IS, s->inputs, width, rows, s->x + e * s->x_stride,
+            s->inputs_turned ? rows : s->inputs, delta, width, 0, s->weight_parts[0] + e * s->inputs * width);
+}
+
+void forward(const Step *s) {
+    for (int64_t e = 0; e < s->members; e++) forward_one(s, e);
+}
+
+/* From the last member to the first, because the last ones' hidden layers are in the cache still. */
+void backward(const Step *s) {
+    for (int64_t e = s->members - 1; e >= 0; e--) backward_one(s, e);
+}
+
+/* A loss of choices, and of the world head. Tensors of a batch lie as they lie: strides are in numbers. */
+typedef struct {
+    int64_t options, episodes, chosen;
+    float *share, *log_share; /* (options, chosen): the softmax of scores, and its logarithm */
+    const int64_t *targets;   /* (E, chosen), or none where choices are rewarded */
+    int64_t target_strides[2];
+    const float *rewards; /* (E, options, chosen) */
+    int64_t reward_strides[3];
+    float entropy_bonus;
+    int64_t world_column, attributes; /* 0 attributes where the world head has no weight */
+    const float *values;              /* (E, options, episodes, attributes) */
+    int64_t value_strides[4];
+    float world_scale;
+    float *gradient; /* (E, columns, options * episodes) */
+    OfLanes *exponential, *logarithm;
+    Exponentials *exponentials;
+} Loss;
+
+/* As PyTorch's softmax of scores (options, episodes): whole vectors by one function, what is left over by another. */
+static void soften(const Loss *l, const float *scores) {
+    for (int64_t start = 0; start < l->chosen; start += LANES) {
+        const int64_t count = l->chosen - start < LANES ? l->chosen - start : LANES;
+        Lanes most = {0}, sum = {0}, score = {0};
+        for (int64_t option = 0; option < l->options; option++) {
+            memcpy(&score, scores + option * l->episodes + start, count * sizeof(float));
+            for (int i = 0; i < LANES; i++) most[i] = option && most[i] >= score[i] ? most[i] : score[i];
+        }
+        for (int64_t option = 0; option < l->options; option++) {
+            memcpy(&score, scores + option * l->episodes + start, count * sizeof(float));
+            score -= most;
+            if (count == LANES) sum += l->exponential(score);
+            else
+                for (int i = 0; i < count; i++) sum[i] += expf(score[i]);
+        }
+        const Lanes log_sum = l->logarithm(sum);
+        for (int64_t option = 0; option < l->options; option++) {
+            memcpy(&score, scores + option * l->episodes + start, count * sizeof(float));
+            score = score - most - log_sum;
+            memcpy(l->log_share + option * l->chosen + start, &score, count * sizeof(float));
+        }
+    }
+    l->exponentials(l->options * l->chosen, l->log_share, l->share, MOST_ACCURATE | DENORMALS_AS_SET | NO_ERRORS);
+}
+
+static void push_to_targets(const Loss *l, int64_t e, float *gradient) {
+    const int64_t *targets = l->targets + e * l->target_strides[0];
+    for (int64_t option = 0; option < l->options; option++)
+        for (int64_t b = 0; b < l->chosen; b++) {
+            float pushed = l->share[option * l->chosen + b];
+            if (targets[b * l->target_strides[1]] == option) pushed += -1.0f;
+            gradient[option * l->episodes + b] = pushed / (float)l->chosen;
+        }
+}
+
+static void push_to_rewards(const Loss *l, int64_t e, float *gradient) {
+    for (int64_t b = 0; b < l->chosen; b++) {
+        const float *rewards = l->rewards + e * l->reward_strides[0] + b * l->reward_strides[2];
+        float expected = 0;
+        for (int pass = 0; pass < 2; pass++)
+            for (int64_t option = 0; option < l->options; option++) {
+                const float share = l->share[option * l->chosen + b];
+                const float value = rewards[option * l->reward_strides[1]] -
+                                    l->entropy_bonus * l->log_share[option * l->chosen + b];
+                if (pass == 0) expected += share * value;
+                else gradient[option * l->episodes + b] = share * (expected - value) / (float)l->chosen;
+            }
+    }
+}
+
+static void push_to_attributes(const Loss *l, int64_t e, const float *output, float *gradient) {
+    for (int64_t attribute = 0; attribute < l->attributes; attribute++)
+        for (int64_t option = 0; option < l->options; option++) {
+            const int64_t at = attribute * l->options * l->episodes + option * l->episodes;
+            const float *values = l->values + e * l->value_strides[0] + option * l->value_strides[1] +
+                                  attribute * l->value_strides[3];
+            for (int64_t b = 0; b < l->episodes; b++)
+                gradient[at + b] = (output[at + b] - values[b * l->value_strides[2]]) * l->world_scale;
+        }
+}
+
+/* Adam (Kingma and Ba 2015) as PyTorch's fused kernel rounds it: running means of the gradient and its square, by layer
+   as the weights. */
+typedef struct {
+    float *const *weight_means, *const *bias_means, *const *weight_squares, *const *bias_squares;
+    float beta1_rest, beta2, beta2_rest, square_correction, epsilon, step_size;
+} Adam;
+
+static void move(const Adam *a, float *restrict weights, const float *restrict gradient, float *restrict means,
+                 float *restrict squares, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        const float g = gradient[i];
+        means[i] = fmaf(a->beta1_rest, g - means[i], means[i]);
+        squares[i] = fmaf(a->beta2_rest * g, g, squares[i] * a->beta2);
+        weights[i] = weights[i] + -a->step_size * means[i] / (sqrtf(squares[i]) / a->square_correction + a->epsilon);
+    }
+}
+
+static void move_one(const Step *s, const Adam *a, int64_t e) {
+    for (int64_t layer = 0; layer <= s->depth; layer++) {
+        const int64_t units = layer < s->depth ? s->width : s->outputs;
+        const int64_t count = units * (layer ? s->width : s->inputs), at = e * count, bias_at = e * units;
+        move(a, s->weights[layer] + at, s->weight_parts[layer] + at, a->weight_means[layer] + at,
+             a->weight_squares[layer] + at, count);
+        move(a, s->biases[layer] + bias_at, s->bias_parts[layer] + bias_at, a->bias_means[layer] + bias_at,
+             a->bias_squares[layer] + bias_at, units);
+    }
+}
+
+/* Both passes of each member, with the loss between them. Inputs are laid out as `layouts` say, one after the other, or
+   are there if there are none; weights are moved where there is an optimizer. */
+void learn(const Step *s, const Loss *l, const Layout *layouts, int64_t count, const Adam *adam) {
+    for (int64_t e = 0; e < s->members; e++) {
+        for (int64_t part = 0; part < count; part++) lay_out_one(layouts + part, e);
+        forward_one(s, e);
+        const float *output = s->output + e * s->columns * s->rows;
+        float *gradient = l->gradient + e * s->columns * s->rows;
+        soften(l, output);
+        if (l->targets) push_to_targets(l, e, gradient);
+        else push_to_rewards(l, e, gradient);
+        const int64_t told = l->world_column * s->rows;
+        push_to_attributes(l, e, output + told, gradient + told);
+        backward_one(s, e);
+        if (adam) move_one(s, adam, e);
+    }
+}
+
+const int64_t size_of_Step = sizeof(Step), size_of_Loss = sizeof(Loss), size_of_Adam = sizeof(Adam);
