@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.workload import BATCH, LEARNING_RATE, OVERSEEN_SHARE, Workload, parameters_of
+from turncoat.native.library import without_kernels
 from turncoat.organisms.mlp import Stack
 from turncoat.training.devices import bounded_chunk, chunk_size
 from turncoat.training.loop import train
@@ -54,6 +55,22 @@ class Turncoat:
         stack = self.workload.stack()
         train(stack, lambda _: iter(batches), self.workload.recipe(len(batches)), _nothing)
         return parameters_of(self.workload, stack)
+
+
+class TurncoatWithoutKernels(Turncoat):
+    """The same where there is no C compiler: by PyTorch's kernels alone."""
+
+    def __init__(self, workload: Workload) -> None:
+        with without_kernels():
+            super().__init__(workload)
+
+    def run(self, steps: int) -> None:
+        with without_kernels():
+            super().run(steps)
+
+    def follow(self, batches: Sequence[Batch]) -> Parameters:
+        with without_kernels():
+            return super().follow(batches)
 
 
 def _nothing(stack: Stack) -> tuple[Tensor, Tensor]:

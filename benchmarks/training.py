@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.contenders import Contender, Eager, Turncoat, Vmap
+from benchmarks.contenders import Contender, Eager, Turncoat, TurncoatWithoutKernels, Vmap
 from benchmarks.limit import Products, cached_members
 from benchmarks.timing import Timing, measure, steps_for
 from benchmarks.workload import BATCH, WORLDS, Workload
+from turncoat.native.library import native_library
 from turncoat.training.streams import WINDOW
 
 Row = dict[str, Any]
@@ -44,7 +45,8 @@ QUICK = Sizes((64, 256), (1, 4, 16, 48), 0.1, 3, 5, 480)
 
 def contenders(jax: bool) -> dict[str, type[Contender] | type[Products]]:
     """The kinds of contender by name."""
-    found: dict[str, Any] = {"turncoat": Turncoat, "eager, one at a time": Eager, "torch.func.vmap": Vmap}
+    found: dict[str, Any] = {"turncoat": Turncoat, "turncoat, no C compiler": TurncoatWithoutKernels}
+    found |= {"eager, one at a time": Eager, "torch.func.vmap": Vmap}
     if jax:
         from benchmarks.jaxed import Jax
 
@@ -63,7 +65,9 @@ def has_jax() -> bool:
 
 
 def benchmark_training(sizes: Sizes) -> list[Row]:
-    """Rows of the sweep, and of each contender at its best size."""
+    """Rows of the sweep, and of each contender at its best size. Raises RuntimeError without turncoat's own kernels."""
+    if native_library() is None:
+        raise RuntimeError("turncoat's kernels cannot be had here: no C compiler (cc), or a PyTorch without MKL")
     kinds, rows = contenders(has_jax()), []
     for world in WORLDS:
         for width in sizes.widths:

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from benchmarks import study, table, verdict
-from benchmarks.contenders import Contender, Eager, Turncoat, Vmap, drawer
+from benchmarks.contenders import Contender, Eager, Turncoat, TurncoatWithoutKernels, Vmap, drawer
 from benchmarks.limit import Products
 from benchmarks.timing import measure, steps_for
 from benchmarks.training import LIMIT, _add_shares
 from benchmarks.workload import WORLDS, Workload, parameters_of
+from turncoat.native.library import native_library
 from turncoat.organisms.mlp import backward, forward
+from turncoat.training import loop
 from turncoat.training.losses import loss_and_gradient, readout_columns
 from turncoat.training.streams import WINDOW
 from turncoat.worlds.objectives import OBJECTIVES
@@ -31,13 +33,19 @@ def kinds() -> list[type[Contender]]:
     return [Eager, Vmap, Jax]
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)  # as in a job: turncoat's own kernels use one
+
+
 @pytest.mark.parametrize("kind", kinds())
 @pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("width", [16, 64])
 @pytest.mark.parametrize(("steps", "tolerance"), [(10, 0.002), (100, 0.03)])
-def test_contenders_do_the_same_training(kind: type, world: str, steps: int, tolerance: float) -> None:
+def test_contenders_do_the_same_training(kind: type, world: str, width: int, steps: int, tolerance: float) -> None:
     """From the same weights on the same batches, in float32: the share of the way by which their weights differ. Adam
     makes rounding grow, and XLA rounds otherwise than PyTorch: 1 % of the way after 100 steps."""
-    workload = Workload(world, 16, 2, CPU)
+    workload = Workload(world, width, 2, CPU)
     batches = list(itertools.islice(workload.batches(), steps))
     began = parameters_of(workload, workload.stack())
     ours, theirs = Turncoat(workload).follow(batches), kind(workload).follow(batches)
@@ -48,6 +56,26 @@ def test_contenders_do_the_same_training(kind: type, world: str, steps: int, tol
             moved = (value - began[name])[:, columns].norm()
             assert moved > 0.001
             assert (value - theirs[name])[:, columns].norm() < tolerance * moved, name
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_without_kernels_turncoat_trains_to_the_same_bits(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    workload, taken, find = Workload(world, 64, 3, CPU), [], loop.native_step
+
+    def watched(*arguments: object) -> object:
+        taken.append(find(*arguments))
+        return taken[-1]
+
+    monkeypatch.setattr(loop, "native_step", watched)
+    found = []
+    for kind in (Turncoat, TurncoatWithoutKernels):
+        contender = kind(workload)
+        contender.run(WINDOW)
+        batches = list(itertools.islice(workload.batches(), 4))
+        found.append([contender.chunks[0][0].flat, *contender.follow(batches).values()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    assert not torch.equal(found[0][0], workload.stack().flat)
+    assert [step is None for step in taken] == [native_library() is None] * 2 + [True] * 2
 
 
 @pytest.mark.parametrize("world", WORLDS)

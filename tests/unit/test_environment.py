@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONDA = {"turncoat.yaml": "pytorch-cpu", "turncoat-cuda.yaml": "pytorch-gpu"}  # and what it calls its build of torch
-CORE = ("worlds", "organisms", "training", "classification", "gating")
+CORE = ("native", "worlds", "organisms", "training", "classification", "gating")
 KERNELS = ("_kernel", "_kernels")  # modules of kernels for GPUs
 RUNS_JOBS = {"snakemake", "pygments", "psutil"}  # outside the environment that a job's process runs in
 

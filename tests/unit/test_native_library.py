@@ -1,8 +1,10 @@
 """The kernels' library: compiled once by what it is made of, and done without, audibly, where it cannot be had."""
 
 import logging
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 import turncoat.native.library as library
-from turncoat.native.library import SOURCES, borrowed, compiled, load, native_library, without_kernels
+from turncoat.native.library import SOURCES, borrowed, compiled, library_folder, load, native_library, without_kernels
 from turncoat.native.structures import STRUCTURES
 from turncoat.worlds import native_episodes
 from turncoat.worlds.native_episodes import NativeWriter, can_scale, can_value, has_kernels, value_options
@@ -62,7 +64,7 @@ def test_what_does_not_compile_leaves_nothing_and_is_said(
         compiled([broken], Path(str(COMPILER)), folder)
     assert list(folder.iterdir()) == []
     monkeypatch.setattr(library, "SOURCES", (broken,))
-    monkeypatch.setattr(library, "FOLDER", folder)
+    monkeypatch.setattr(library, "library_folder", lambda: folder)
     with caplog.at_level(logging.WARNING, "turncoat"):
         assert native_library() is None
     assert "slower and gives the same bits: the kernels do not compile" in caplog.text and "broken.c:1" in caplog.text
@@ -73,10 +75,24 @@ def test_a_folder_that_cannot_be_written_is_said(
     tmp_path: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(library, "FOLDER", tmp_path / "file" / "folder")
+    monkeypatch.setattr(library, "library_folder", lambda: tmp_path / "file" / "folder")
     with caplog.at_level(logging.WARNING, "turncoat"):
         assert native_library() is None
     assert "same bits: [Errno" in caplog.text
+
+
+def test_the_library_goes_with_the_environment_or_else_with_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / "lib").mkdir()
+    assert library_folder() == tmp_path / "lib" / "turncoat"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert library_folder() == tmp_path / "cache" / "turncoat"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert library_folder() == tmp_path / ".cache" / "turncoat"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +112,7 @@ def test_what_is_lacking_is_said(
 
 @needs_compiler
 def test_a_structure_of_another_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = compiled(SOURCES, Path(str(COMPILER)), library.FOLDER)
+    made = compiled(SOURCES, Path(str(COMPILER)), library_folder())
     shorter = type("Step", (STRUCTURES[0].__base__,), {"_fields_": STRUCTURES[0]._fields_[:-1]})
     monkeypatch.setattr(library, "STRUCTURES", (shorter,))
     with pytest.raises(OSError, match=r"Step has \d+ bytes, not \d+"):

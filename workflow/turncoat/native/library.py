@@ -7,6 +7,7 @@ compiler. Elsewhere PyTorch does what they do, to the same bits, in more time.
 import ctypes
 import hashlib
 import logging
+import os
 import platform
 import shutil
 import subprocess
@@ -28,9 +29,16 @@ log = logging.getLogger("turncoat")
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("layout.h", "episodes.c", "step.c"))
 # Without contraction: a product and a sum that are rounded once are not what PyTorch's two kernels give.
 FLAGS = ("-std=c11", "-O3", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=off", "-fno-math-errno")
-FOLDER = Path(sys.prefix) / "lib" / "turncoat"  # goes with the environment
 LANES = {"AVX512": 16, "AVX2": 8}  # numbers that PyTorch's softmax takes at once, by its `get_cpu_capability`
 SLOWER = "training by PyTorch's kernels alone, which is slower and gives the same bits"
+
+
+def library_folder() -> Path:
+    """Where the kernels are kept: in the environment, or where that cannot be written, in the user's cache folder."""
+    own = Path(sys.prefix) / "lib" / "turncoat"
+    if os.access(own if own.exists() else own.parent, os.W_OK):
+        return own
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turncoat"
 
 
 _wanted = ContextVar("wanted", default=True)
@@ -59,7 +67,7 @@ def _loaded() -> ctypes.CDLL | None:
         log.info("%s: %s", SLOWER, lacking)
         return None
     try:
-        return load(compiled(SOURCES, Path(compiler), FOLDER))
+        return load(compiled(SOURCES, Path(compiler), library_folder()))
     except subprocess.CalledProcessError as problem:
         log.warning("%s: the kernels do not compile\n%s", SLOWER, problem.stderr.strip())
     except OSError as problem:
