@@ -7,6 +7,8 @@
 In: config.yaml and an overlay on it. Out: results/<study>/report.html, tables/ and figures/.
 """
 
+import atexit
+import gc
 import os
 import sys
 from pathlib import Path
@@ -14,6 +16,11 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 min_version("9.27.0")
+
+# A plan is millions of objects that all stay: to search them for garbage again and again took a third of its time.
+SEARCHES = gc.get_threshold()
+gc.set_threshold(10_000_000)
+atexit.register(gc.freeze)  # nor are they searched at the end
 
 LIBRARY = f"{workflow.basedir}/workflow"
 sys.path.insert(0, LIBRARY)
@@ -57,6 +64,8 @@ rule all:
 
 
 onstart:
+    gc.freeze()  # the plan is never garbage; of what the run makes from now on, some is
+    gc.set_threshold(*SEARCHES)
     print(checked(hold_lock, os.environ["TURNCOAT_RUN"]), file=sys.stderr)
     print(plan_text(CONFIG, PLAN), file=sys.stderr)
     refuse_unrecorded()

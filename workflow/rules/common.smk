@@ -3,6 +3,9 @@
 In: the merged configuration. Out: CONFIG and PLAN; no job starts where the configuration has a problem.
 """
 
+from functools import cache
+from inspect import signature
+
 from turncoat.configuration import settings
 from turncoat.configuration.cells import canonical_json
 from turncoat.configuration.console import failed_jobs_text, plan_text
@@ -62,26 +65,49 @@ wildcard_constraints:
     block="[0-9]+-[0-9]+",
 
 
+def of_jobs(function):
+    """Keep the function's signature with it: Snakemake asks for it three times a job, and it is slow to find."""
+    function.__signature__ = signature(function)
+    return function
+
+
+@cache
+def settings_text(cell):
+    """Settings of a cell, as JSON."""
+    return canonical_json(PLAN.cell(cell).settings)
+
+
+@cache
+def ledger_text(cell):
+    """What the ledger of a cell depends on, as JSON."""
+    return canonical_json(settings.ledger(CONFIG, PLAN.cell(cell).settings))
+
+
+@of_jobs
 def cell_settings(wildcards):
     """Settings of the job's cell, as JSON."""
-    return canonical_json(PLAN.cell(wildcards.cell).settings)
+    return settings_text(wildcards.cell)
 
 
+@of_jobs
 def ledger_settings(wildcards):
     """What the ledger of the job's cell depends on, as JSON."""
-    return canonical_json(settings.ledger(CONFIG, PLAN.cell(wildcards.cell).settings))
+    return ledger_text(wildcards.cell)
 
 
+@of_jobs
 def first_seed(wildcards):
     """First seed of the job's block."""
     return PLAN.block(wildcards.block).first
 
 
+@of_jobs
 def seed_count(wildcards):
     """Seeds in the job's block."""
     return PLAN.block(wildcards.block).count
 
 
+@of_jobs
 def parent_files(wildcards):
     """What a cell starts from: its parent's weights on the same seeds, and the optimizer's state where that is carried
     on; nothing from scratch."""
@@ -95,22 +121,30 @@ def parent_files(wildcards):
     return files
 
 
+@of_jobs
 def carried_files(wildcards):
     """What the optimizer's state at step 0 is read from where it was carried on from a cell's parent."""
     files = parent_files(wildcards)
     return files if "state" in files else {}
 
 
+@of_jobs
 def parent_option(wildcards, input):
     """The stage's option that names the parent's folder, empty from scratch."""
-    return ["--parent", str(Path(input.parent).parent)] if "parent" in input.keys() else []
+    return ["--parent", os.path.dirname(input.parent)] if "parent" in input.keys() else []
 
 
+@of_jobs
+def training_folder(wildcards, output):
+    """Where the job's training leaves its results."""
+    return os.path.dirname(output.weights)
+
+
+@of_jobs
 def checkpoints(wildcards, output):
     """Where the job's training is kept while it goes on: no output, so that a job that was cut off finds it again."""
-    folder = Path(output.weights).parent
-    study = folder.parents[2]
-    return study / "checkpoints" / folder.relative_to(study)
+    *study, stage, cell, block, _ = output.weights.split(os.sep)
+    return os.path.join(*study, "checkpoints", stage, cell, block)
 
 
 def stage_code(stage, plugins=()):
@@ -123,6 +157,7 @@ def training_code(stage):
     """A function from the job's wildcards to the fingerprint of the code that trains its cell, its dodge included."""
     known = {}
 
+    @of_jobs
     def of_job(wildcards):
         dodge = PLAN.cell(wildcards.cell).settings.get("dodge")
         if dodge not in known:
@@ -132,6 +167,7 @@ def training_code(stage):
     return of_job
 
 
+@of_jobs
 def trained_weights(wildcards):
     """Weights of the job's cell, whichever stage trained it."""
     stage = PLAN.cell(wildcards.cell).stage
@@ -140,21 +176,24 @@ def trained_weights(wildcards):
 
 def probed_weights(wildcards):
     """Weights of the fine-tuned cells that the defection probe compares."""
-    blocks = [block.name for block in PLAN.blocks]
-    cells = [cell.id for cell in own_cells(PLAN)]
-    return expand("<study>/finetune/{cell}/{block}/weights.safetensors", cell=cells, block=blocks)
+    return of_blocks(
+        "<study>/finetune/{cell}/{block}/weights.safetensors", [cell.id for cell in own_cells(PLAN)]
+    )
 
 
 def reinforced_files():
     """What reinforcement writes: for planted networks and for each cell that asks for it, every block."""
-    blocks = [block.name for block in PLAN.blocks]
-    return expand("<study>/reinforce/{name}/{block}.parquet", name=PLAN.reinforced, block=blocks)
+    return of_blocks("<study>/reinforce/{cell}/{block}.parquet", PLAN.reinforced)
 
 
 def every(pattern, stage=None):
     """The files of `pattern` for every block of every cell of a stage; or of all stages whose models are classified."""
-    cells = PLAN.ids(stage) if stage else PLAN.ids("pretrain") + PLAN.ids("finetune")
-    return expand(pattern, cell=cells, block=[block.name for block in PLAN.blocks])
+    return of_blocks(pattern, PLAN.ids(stage) if stage else PLAN.ids("pretrain") + PLAN.ids("finetune"))
+
+
+def of_blocks(pattern, cells):
+    """The files of `pattern` for every block of these cells."""
+    return [pattern.format(cell=cell, block=block.name) for cell in cells for block in PLAN.blocks]
 
 
 def refuse_unrecorded():

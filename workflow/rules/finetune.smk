@@ -29,7 +29,7 @@ rule finetune:
         first=first_seed,
         seeds=seed_count,
         parent=parent_option,
-        folder=lambda wildcards, output: Path(output.weights).parent,
+        folder=training_folder,
         checkpoints=checkpoints,
         code=training_code("finetune"),
     shell:

@@ -25,7 +25,7 @@ rule pretrain:
         settings=cell_settings,
         first=first_seed,
         seeds=seed_count,
-        folder=lambda wildcards, output: Path(output.weights).parent,
+        folder=training_folder,
         checkpoints=checkpoints,
         code=training_code("pretrain"),
     shell:
