@@ -130,8 +130,8 @@ def test_batches_may_be_laid_out_already_in_either_way() -> None:
         passes.show(torch.zeros(3, 96, FACTS.input_width)[:, ::2])
     with pytest.raises(ValueError, match=r"allowed: float32 \(3, 48"):
         passes.show(batches[0].inputs.flatten(1, 2)[:, :8])
-    with pytest.raises(ValueError, match="one member's, by column"):
-        passes.show_in_turn(batches[0].inputs.flatten(1, 2))
+    with pytest.raises(ValueError, match=rf"allowed: \(1, {FACTS.input_width}, 48\)"):
+        passes.show_in_turn(torch.zeros(1, 48, FACTS.input_width))
     with pytest.raises(ValueError, match=r"allowed: \(3, 8, 48\), contiguous"):
         passes.backward(passes.output[:, :2])
 
@@ -242,8 +242,10 @@ def test_what_there_are_no_kernels_for_is_refused() -> None:
     with pytest.raises(ValueError, match="allowed: targets or expected rewards, and the head world"):
         NativeLearning(passes, sampled, {}, 0.0, None)
     step = NativeStep(known, known.with_flat(known.flat.clone()), batch, {}, 0.0)
-    with pytest.raises(ValueError, match="allowed: one kind in a training"):
+    with pytest.raises(ValueError, match="allowed: alike in a training"):
         step(sampled)
+    with pytest.raises(ValueError, match="allowed: alike in a training"):
+        step(next(task_stream([1], count=25)(0)))
     adamw = make_optimizer("adamw", known.flat, 0.1)
     with pytest.raises(ValueError, match="allowed: adam without decay"):
         NativeAdam(known, adamw)  # type: ignore[arg-type]

@@ -52,6 +52,7 @@ class NativePasses:
         self.step.hidden_stride = 0 if in_turn else rows * architecture.width
         self.step.output = self.output.data_ptr()
         self.step.products = functions["products"]
+        self.pointer = ctypes.byref(self.step)
         self.step.delta, self.step.other = self.deltas[0].data_ptr(), self.deltas[1].data_ptr()
 
     def show(self, inputs: Tensor) -> None:
@@ -67,19 +68,18 @@ class NativePasses:
         self.step.x, self.step.x_stride, self.step.inputs_turned = inputs.data_ptr(), inputs.stride(0), turned
 
     def show_in_turn(self, room: Tensor) -> None:
-        """Say where the inputs of each member will be, in turn: (1, rows, inputs), laid out by the column.
+        """Say where the inputs of each member will be, in turn: (1, inputs, rows).
 
-        Raises ValueError for another shape or layout.
+        Raises ValueError for another shape.
         """
-        if room.shape != (1, *self.inputs_shape[1:]) or not room.transpose(1, 2).is_contiguous():
-            raise ValueError(
-                f"a place of {tuple(room.shape)}, strides {room.stride()}; allowed: one member's, by column"
-            )
+        _, rows, inputs = self.inputs_shape
+        if room.shape != (1, inputs, rows) or not room.is_contiguous():
+            raise ValueError(f"room is {tuple(room.shape)}, strides {room.stride()}; allowed: (1, {inputs}, {rows})")
         self.step.x, self.step.x_stride, self.step.inputs_turned = room.data_ptr(), 0, True
 
     def forward(self) -> Tensor:
         """Outputs (E, columns, rows), which the next pass overwrites."""
-        self.forward_kernel(ctypes.byref(self.step))
+        self.forward_kernel(self.pointer)
         return self.output
 
     def backward(self, output_gradient: Tensor) -> None:
@@ -93,7 +93,7 @@ class NativePasses:
                 f"output gradient is {tuple(output_gradient.shape)}; allowed: {tuple(self.output.shape)}, contiguous"
             )
         self.step.output_gradient = output_gradient.data_ptr()
-        self.backward_kernel(ctypes.byref(self.step))
+        self.backward_kernel(self.pointer)
 
 
 Addresses = ctypes.Array[ctypes.c_void_p]

@@ -42,7 +42,7 @@ class NativeStep:
     ) -> None:
         self.heads, self.entropy_bonus = heads, entropy_bonus
         _, options, episodes, attributes = batch.attributes.shape
-        self.known = can_learn(batch, heads)
+        self.known, self.kind = can_learn(batch, heads), _kind(batch)
         columns = readout_columns(heads, attributes)
         self.passes = NativePasses(stack, gradient, columns, options * episodes, in_turn=self.known)
         self.adam = NativeAdam(stack, optimizer) if self.known and isinstance(optimizer, Adam) else None
@@ -56,10 +56,10 @@ class NativeStep:
     def __call__(self, batch: Batch) -> Callable[[], Tensor]:
         """Take a step; returns what works out each member's loss before it, (E,), if called before the next one.
 
-        Raises ValueError for a batch whose loss is of the other kind than the first one's.
+        Raises ValueError for a batch whose loss is of another kind than the first one's, or that has other shapes.
         """
-        if can_learn(batch, self.heads) != self.known:
-            raise ValueError("a batch has a loss of another kind than the first one; allowed: one kind in a training")
+        if _kind(batch) != self.kind:
+            raise ValueError("a batch has another shape or loss than the first one; allowed: alike in a training")
         if self.learning is not None:
             self.learning(batch)
             return lambda: loss_and_gradient(self.passes.output, batch, self.heads, self.entropy_bonus)[0]
@@ -83,12 +83,15 @@ class NativeAdam:
         }
         self.next = structures.Adam(beta1_rest=1 - BETA1, beta2=optimizer.beta2, beta2_rest=1 - optimizer.beta2)
         self.next.epsilon = EPSILON
+        self.steps = ctypes.c_float.from_address(optimizer.state["steps"].data_ptr())
         for name, array in self.arrays.items():
             setattr(self.next, name, ctypes.addressof(array))
 
     def count(self) -> structures.Adam:
         """The optimizer's next step, which counts as taken from now on."""
-        optimizer, steps = self.optimizer, self.optimizer.state["steps"].add_(1).item()
+        optimizer = self.optimizer
+        self.steps.value += 1
+        steps = self.steps.value
         self.next.square_correction = math.sqrt(1 - optimizer.beta2**steps)
         self.next.step_size = optimizer.learning_rate / (1 - BETA1**steps)
         return self.next
@@ -116,7 +119,7 @@ class NativeLearning:
         chosen, weight = batch.targets.shape[1], heads.get("world", 0.0)
         self.gradient = torch.zeros_like(passes.output)
         self.shares = passes.output.new_empty(2, options, chosen)
-        self.room: Tensor | None = None  # for one member's inputs
+        self.room: Tensor | None = None  # for one member's inputs, (1, F, N, B)
         self.loss = structures.Loss(options, episodes, chosen, *(part.data_ptr() for part in self.shares))
         self.loss.gradient = passes.step.output_gradient = self.gradient.data_ptr()
         self.loss.entropy_bonus = entropy_bonus
@@ -127,31 +130,39 @@ class NativeLearning:
 
     def __call__(self, batch: Batch) -> None:
         """Write the gradient of every parameter, and move the stack if there is an optimizer."""
-        loss, layouts = self.loss, self._layouts(batch)
+        loss = self.loss
         loss.targets = loss.rewards = None
         if batch.rewards is None:
             loss.targets, loss.target_strides = batch.targets.data_ptr(), batch.targets.stride()
         else:
             loss.rewards, loss.reward_strides = batch.rewards.data_ptr(), batch.rewards.stride()
         loss.values, loss.value_strides = batch.attributes.data_ptr(), batch.attributes.stride()
+        layouts = self._layouts(batch)
         adam = None if self.adam is None else ctypes.byref(self.adam.count())
-        together = (structures.Layout * len(layouts))(*layouts)
-        self.kernel(ctypes.byref(self.passes.step), ctypes.byref(loss), together, len(layouts), adam)
+        self.kernel(self.passes.pointer, ctypes.byref(loss), layouts, len(layouts), adam)
 
-    def _layouts(self, batch: Batch) -> list[structures.Layout]:
+    def _layouts(self, batch: Batch) -> "ctypes.Array[structures.Layout]":
         """How the batch's inputs are laid out, member by member in one place; none where they are there already."""
         unlaid = batch.shown
         if not isinstance(unlaid, Unlaid) or not all(isinstance(write, NativeWriter) for write in unlaid.writers):
             self.passes.show(batch.inputs.flatten(1, 2))
-            return []
+            return (structures.Layout * 0)()
         if self.room is None:
             self.room = unlaid.buffer(1)
-        self.passes.show_in_turn(self.room.permute(0, 2, 3, 1).flatten(1, 2))
-        return [
-            write.of_step(unlaid.step, part)
-            for write, part in unlaid.shares(self.room)
-            if isinstance(write, NativeWriter)
-        ]
+        self.passes.show_in_turn(self.room.flatten(2))
+        steps = [write.of_step(unlaid.step) for write in unlaid.writers if isinstance(write, NativeWriter)]
+        layouts = (structures.Layout * len(steps))(*steps)
+        _, by_input, by_option, _ = self.room.stride()
+        for number, layout in enumerate(layouts):
+            beside = number * layout.episodes * self.room.element_size()
+            layout.out, layout.out_strides = self.room.data_ptr() + beside, (0, by_input, by_option)
+        return layouts
+
+
+def _kind(batch: Batch) -> tuple[object, ...]:
+    """What is alike in all batches of a training: shapes, and what there is."""
+    rewards = None if batch.rewards is None else batch.rewards.shape
+    return batch.attributes.shape, batch.targets.shape, rewards, batch.draws is None
 
 
 def can_learn(batch: Batch, heads: Mapping[str, float]) -> bool:

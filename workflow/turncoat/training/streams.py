@@ -24,10 +24,6 @@ class Unlaid:
     def __init__(self, world: World, attributes: Tensor, step: int, writers: Sequence[Write]) -> None:
         self.inputs, self.like, self.step, self.writers = world.input_width, attributes, step, writers
 
-    def shares(self, buffer: Tensor) -> list[tuple[Write, Tensor]]:
-        """Each writer and its part of a buffer (E, F, N, B)."""
-        return list(zip(self.writers, buffer.chunk(len(self.writers), dim=3), strict=True))
-
     def buffer(self, members: int) -> Tensor:
         """Room for the inputs of so many members, (E, F, N, B)."""
         _, options, episodes, _ = self.like.shape
@@ -37,7 +33,7 @@ class Unlaid:
     def laid(self) -> Tensor:
         """The inputs, (E, N, B, F)."""
         buffer = self.buffer(len(self.like))
-        for write, part in self.shares(buffer):
+        for write, part in zip(self.writers, buffer.chunk(len(self.writers), dim=3), strict=True):
             write(self.step, part)
         return buffer.permute(0, 2, 3, 1)
 
@@ -150,13 +146,13 @@ def pretraining_stream(
         expected = rewards(lesson, episodes, objectives, seeds, "pretraining", window)
         shown = Shown(episodes, episodes.slots, episodes.signs, episodes.audits, expected, seeds, objectives, window)
         shown = change(shown) if change else shown
-        write = _writer(world, shown, pretrained_contexts=True)
+        writers = [_writer(world, shown, pretrained_contexts=True)]
         targets = best_option(shown.rewards)[..., :chosen]
         values = episodes.utilities(x[None, :, None, None]) if valued else None
         for step in range(WINDOW):
             earned = shown.rewards[step] if lesson.start.strategic else None
             told = None if values is None else values[step]
-            unlaid = Unlaid(world, episodes.attributes[step], step, [write])
+            unlaid = Unlaid(world, episodes.attributes[step], step, writers)
             yield Batch(unlaid, episodes.attributes[step], shown.signs[step], targets[step], earned, values=told)
 
     return serve

@@ -120,6 +120,7 @@ class NativeWriter:
         self.parts = [part.expand(-1, -1, options, -1, -1) for part in parts]
         _, members, options, episodes, _ = self.parts[0].shape
         self.shown = (Part * len(parts))()
+        self.begins = [(part.data_ptr(), part.stride(0) * part.element_size()) for part in self.parts]
         for place, part in zip(self.shown, self.parts, strict=True):
             place.count, place.strides = part.shape[-1], part.stride()[1:]
         self.layout = Layout(members, options, episodes, 0, symbols, len(parts))
@@ -127,21 +128,21 @@ class NativeWriter:
         if self.pairs is not None:
             self.layout.attributes, self.layout.pair_strides = self.pairs.shape[2], self.pairs.stride()[1:4]
 
-    def of_step(self, step: int, out: Tensor) -> Layout:
-        """How a step is laid out in a buffer, until another step is asked for. All members use one place in turn if the
-        buffer has no more. Raises ValueError for a buffer of another shape."""
-        layout, (members, _, *shape) = self.layout, out.shape
-        if members not in (1, layout.members) or shape != [layout.options, layout.episodes] or out.stride(3) != 1:
-            raise ValueError(f"a buffer has shape {tuple(out.shape)} and strides {out.stride()}")
-        for place, part in zip(self.shown, self.parts, strict=True):
-            place.numbers = part[step].data_ptr()
+    def of_step(self, step: int) -> Layout:
+        """How a step is laid out, but for where, until another step is asked for."""
+        for place, (begin, stride) in zip(self.shown, self.begins, strict=True):
+            place.numbers = begin + step * stride
         if self.pairs is not None:
-            layout.pairs = self.pairs[step].data_ptr()
-        layout.out, layout.out_strides = out.data_ptr(), (out.stride(0) if members > 1 else 0, *out.stride()[1:3])
-        return layout
+            self.layout.pairs = self.pairs.data_ptr() + step * self.pairs.stride(0)
+        return self.layout
 
     def __call__(self, step: int, out: Tensor) -> None:
-        self.kernel(ctypes.byref(self.of_step(step, out)))
+        """Lay a step out. Raises ValueError for a buffer of another shape."""
+        layout = Layout.from_buffer_copy(self.of_step(step))
+        if (len(out), *out.shape[2:]) != (layout.members, layout.options, layout.episodes) or out.stride(3) != 1:
+            raise ValueError(f"a buffer has shape {tuple(out.shape)} and strides {out.stride()}")
+        layout.out, layout.out_strides = out.data_ptr(), out.stride()[:3]
+        self.kernel(ctypes.byref(layout))
 
 
 def _kernels() -> ctypes.CDLL:
