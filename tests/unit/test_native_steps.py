@@ -87,7 +87,7 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("members", "depth", "width"), [(1, 2, 64), (3, 1, 128), (8, 3, 64)])
+@pytest.mark.parametrize(("members", "depth", "width"), [(1, 2, 64), (3, 1, 128), (8, 3, 48), (2, 2, 75), (2, 2, 20)])
 def test_a_native_step_is_the_reference_step(case: str, members: int, depth: int, width: int) -> None:
     make_stream, heads, bonus, learnt = CASES[case]
     seeds = list(range(members))
@@ -225,17 +225,21 @@ def test_a_first_step_of_other_bits_leaves_training_to_pytorch(
 
 def test_what_there_are_no_kernels_for_is_refused() -> None:
     batch = next(task_stream([1])(0))
-    for stack in (make_stack(FACTS, [1], "gelu", 64), make_stack(FACTS, [1], "leaky_relu", 64), make_stack(FACTS, [1])):
-        assert not can_pass_natively(stack)
+    for stack in (
+        make_stack(FACTS, [1], "gelu"),
+        make_stack(FACTS, [1], "leaky_relu"),
+        make_stack(FACTS, [1], width=4),
+    ):
+        assert not can_pass_natively(stack, 2, 48)
         assert native_step(stack, stack, batch, {}, 0.0) is None
-        with pytest.raises(ValueError, match="allowed: relu, multiples of 64, float32 on a cpu with one thread"):
+        with pytest.raises(ValueError, match="allowed: relu, products of 400 multiplications and more, float32"):
             NativePasses(stack, stack, 2, 48)
     known = make_stack(FACTS, [1], width=64)
-    assert can_pass_natively(known) and not can_pass_natively(known.with_flat(known.flat.double()))
+    assert can_pass_natively(known, 2, 48) and not can_pass_natively(known.with_flat(known.flat.double()), 2, 48)
     with without_kernels():
-        assert not can_pass_natively(known)
+        assert not can_pass_natively(known, 2, 48)
     torch.set_num_threads(2)
-    assert not can_pass_natively(known)
+    assert not can_pass_natively(known, 2, 48)
     torch.set_num_threads(1)
     sampled = next(task_stream([1], samples=4)(0))
     passes = NativePasses(known, known, 2, 48)

@@ -14,7 +14,7 @@ from turncoat.native.library import borrowed, native_library
 from turncoat.native.structures import Step
 from turncoat.organisms.mlp import Stack
 
-COLUMNS_TOGETHER = 64  # that the kernels sum at once
+SMALLEST_PRODUCT = 400  # multiplications: smaller products PyTorch makes by a loop of its own
 
 
 class NativePasses:
@@ -27,11 +27,12 @@ class NativePasses:
 
     def __init__(self, stack: Stack, gradient: Stack, columns: int, rows: int, in_turn: bool = False) -> None:
         library, functions = native_library(), borrowed()
-        if library is None or functions is None or not can_pass_natively(stack):
+        if library is None or functions is None or not can_pass_natively(stack, columns, rows):
             raise ValueError(
-                f"no kernels for activation {stack.architecture.activation!r}, width {stack.architecture.width}, "
-                f"{stack.flat.dtype} on {stack.flat.device}; allowed: relu, multiples of {COLUMNS_TOGETHER}, float32 "
-                "on a cpu with one thread, where there are a C compiler and PyTorch built with MKL"
+                f"no kernels for activation {stack.architecture.activation!r}, {rows} rows of width "
+                f"{stack.architecture.width}, {stack.flat.dtype} on {stack.flat.device}; allowed: relu, products of "
+                f"{SMALLEST_PRODUCT} multiplications and more, float32 on a cpu with one thread, where there are a C "
+                "compiler and PyTorch built with MKL"
             )
         self.forward_kernel, self.backward_kernel = library.forward, library.backward
         architecture, members = stack.architecture, stack.members
@@ -114,9 +115,10 @@ def _array(tensors: Sequence[Tensor]) -> Addresses:
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
-def can_pass_natively(stack: Stack) -> bool:
-    """Whether the kernels know this stack, and are to be had. A step's work is not shared by threads."""
+def can_pass_natively(stack: Stack, columns: int, rows: int) -> bool:
+    """Whether the kernels know such passes, and are to be had. A step's work is not shared by threads."""
     architecture, flat = stack.architecture, stack.flat
-    known = architecture.activation == "relu" and architecture.width % COLUMNS_TOGETHER == 0 and architecture.depth > 0
+    smallest = rows * architecture.width * min(columns, architecture.inputs, architecture.width)
+    known = architecture.activation == "relu" and architecture.depth > 0 and smallest >= SMALLEST_PRODUCT
     plain = flat.device.type == "cpu" and flat.dtype == torch.float32 and torch.get_num_threads() == 1
     return known and plain and native_library() is not None
