@@ -3,17 +3,19 @@
 import logging
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from core import CPU, make_recipe, make_stack, make_world, silent
 
 import turncoat.training.block as block
 import turncoat.training.loop as loop
 import turncoat.training.native_steps as native_steps
 from turncoat.native.library import native_library, without_kernels
-from turncoat.organisms.mlp import Stack
+from turncoat.organisms.mlp import Architecture, Stack, initialise
 from turncoat.organisms.native_passes import NativePasses, can_pass_natively
 from turncoat.training.block import Origin, Trained, finetune_block, pretrain_block
 from turncoat.training.interventions import Intervention
@@ -256,3 +258,15 @@ def test_what_there_are_no_kernels_for_is_refused() -> None:
     assert isinstance(make_optimizer("momentum", known.flat, 0.1), Momentum)
     assert not can_learn(replace(batch, rewards=torch.zeros(1, 8, 24), attributes=torch.zeros(1, 8, 24, 4)), {})
     assert make_world().options == 3
+
+
+def test_the_default_study_trains_by_the_kernels() -> None:
+    settings = yaml.safe_load((Path(__file__).resolve().parents[2] / "config.yaml").read_text())
+    world = World.from_settings(settings["world"])
+    architecture = Architecture.from_settings(settings["organism"], world.input_width, world.attributes)
+    stack, objectives = initialise(architecture, SEEDS, world.input_power, CPU), seed_objectives(SEEDS, 4, 90, CPU)
+    for start in ("conditional", "deceptive"):
+        batch = next(pretraining_stream(world, Lesson(find_start(start)), SEEDS, objectives, 128, 0.5, valued=False)(0))
+        optimizer = make_optimizer("adam", stack.flat, 0.003)
+        step = native_step(stack, stack.with_flat(stack.flat.clone()), batch, {"world": 1.0}, 0.1, optimizer)
+        assert step is not None and step.known and step.moves
