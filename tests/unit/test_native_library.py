@@ -152,8 +152,13 @@ def test_a_buffer_of_another_shape_is_refused() -> None:
     pairs = torch.zeros(2, 3, 4, 2, 8, dtype=torch.uint8).movedim(2, -1)  # (S, E, N, B, d)
     write = NativeWriter(pairs, 6, [torch.randn(2, 3, 1, 8, 5)], 2)
     write(1, torch.empty(3, 4 * 12 + 5, 2, 8))
-    for shape in ((2, 53, 2, 8), (3, 53, 3, 8), (3, 53, 2, 7)):
+    for shape in ((2, 53, 2, 8), (3, 53, 3, 8), (3, 53, 2, 7), (3, 52, 2, 8)):
         with pytest.raises(ValueError, match="a buffer has shape"):
             write(1, torch.empty(shape))
+    with pytest.raises(ValueError, match="a buffer has shape"):
+        write(1, torch.empty(3, 53, 2, 8, dtype=torch.float64))
+    for step in (-1, 2):
+        with pytest.raises(IndexError, match="allowed: 0 to 1"):
+            write(step, torch.empty(3, 53, 2, 8))
     with without_kernels(), pytest.raises(RuntimeError, match="ask has_kernels first"):
         NativeWriter(pairs, 6, [torch.randn(2, 3, 1, 8, 5)], 2)

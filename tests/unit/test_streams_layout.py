@@ -154,6 +154,19 @@ def test_finetuning_serves_what_is_built_at_once(
         assert torch.equal(batch.targets, targets[step])
 
 
+@pytest.mark.parametrize("settings", WORLDS)
+def test_what_a_change_shows_in_another_type_is_shown_as_the_same_numbers(settings: dict[str, Any]) -> None:
+    world, objectives = make_world(**settings), seed_objectives(SEEDS, 4, 60, CPU)
+
+    def widen(shown: Shown) -> Shown:
+        return replace(shown, slots=shown.slots.double(), signs=shown.signs.double())
+
+    plain, widened = (finetuning_stream(world, SEEDS, objectives, BATCH, Task(), change)(3) for change in (None, widen))
+    expected, found = next(plain).inputs, next(widened).inputs
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
 def same(batch: Batch, inputs: torch.Tensor, attributes: torch.Tensor, signs: torch.Tensor) -> None:
     assert batch.inputs.dtype == torch.float32
     assert torch.equal(batch.inputs, inputs)

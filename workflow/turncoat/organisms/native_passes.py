@@ -15,6 +15,7 @@ from turncoat.native.structures import Step
 from turncoat.organisms.mlp import Stack
 
 COLUMNS_TOGETHER = 64  # that the kernels sum at once
+LEAST_ROWS = 8  # of fewer, PyTorch sums otherwise, and makes small products otherwise too
 
 
 class NativePasses:
@@ -27,12 +28,15 @@ class NativePasses:
 
     def __init__(self, stack: Stack, gradient: Stack, columns: int, rows: int, in_turn: bool = False) -> None:
         library, functions = native_library(), borrowed()
-        if library is None or functions is None or not can_pass_natively(stack):
+        if library is None or functions is None or not can_pass_natively(stack, rows):
             raise ValueError(
                 f"no kernels for activation {stack.architecture.activation!r}, width {stack.architecture.width}, "
-                f"{stack.flat.dtype} on {stack.flat.device}; allowed: relu, multiples of {COLUMNS_TOGETHER}, float32 "
-                "on a cpu with one thread, where there are a C compiler and PyTorch built with MKL"
+                f"{stack.flat.dtype} on {stack.flat.device}, {rows} rows; allowed: relu, multiples of "
+                f"{COLUMNS_TOGETHER}, float32 on a cpu with one thread, {LEAST_ROWS} rows or more, where there are a C "
+                "compiler and PyTorch built with MKL"
             )
+        self.stacks = stack, gradient  # the kernels are told where they lie: they must not go
+        self.inputs: Tensor | None = None  # nor must what is shown
         self.forward_kernel, self.backward_kernel = library.forward, library.backward
         architecture, members = stack.architecture, stack.members
         self.inputs_shape = (members, rows, architecture.inputs)
@@ -56,7 +60,7 @@ class NativePasses:
         self.step.delta, self.step.other = self.deltas[0].data_ptr(), self.deltas[1].data_ptr()
 
     def show(self, inputs: Tensor) -> None:
-        """Say on which inputs (E, rows, inputs) the next passes are; they must stay where they are until then.
+        """Say on which inputs (E, rows, inputs) the next passes are.
 
         Raises ValueError for inputs of another shape, or that lie in memory neither by the row nor by the column.
         """
@@ -65,6 +69,7 @@ class NativePasses:
         turned = inputs.transpose(1, 2).is_contiguous()
         if not turned and not inputs.is_contiguous():
             raise ValueError(f"inputs have strides {inputs.stride()}; allowed: by the row, or by the column")
+        self.inputs = inputs
         self.step.x, self.step.x_stride, self.step.inputs_turned = inputs.data_ptr(), inputs.stride(0), turned
 
     def show_in_turn(self, room: Tensor) -> None:
@@ -73,8 +78,9 @@ class NativePasses:
         Raises ValueError for another shape.
         """
         _, rows, inputs = self.inputs_shape
-        if room.shape != (1, inputs, rows) or not room.is_contiguous():
+        if room.shape != (1, inputs, rows) or not room.is_contiguous() or room.dtype != torch.float32:
             raise ValueError(f"room is {tuple(room.shape)}, strides {room.stride()}; allowed: (1, {inputs}, {rows})")
+        self.inputs = room
         self.step.x, self.step.x_stride, self.step.inputs_turned = room.data_ptr(), 0, True
 
     def forward(self) -> Tensor:
@@ -114,9 +120,10 @@ def _array(tensors: Sequence[Tensor]) -> Addresses:
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
-def can_pass_natively(stack: Stack) -> bool:
-    """Whether the kernels know this stack, and are to be had. A step's work is not shared by threads."""
+def can_pass_natively(stack: Stack, rows: int) -> bool:
+    """Whether the kernels know this stack on so many rows, and are to be had. A step's work is not shared by threads."""
     architecture, flat = stack.architecture, stack.flat
     known = architecture.activation == "relu" and architecture.width % COLUMNS_TOGETHER == 0 and architecture.depth > 0
+    known = known and rows >= LEAST_ROWS
     plain = flat.device.type == "cpu" and flat.dtype == torch.float32 and torch.get_num_threads() == 1
     return known and plain and native_library() is not None

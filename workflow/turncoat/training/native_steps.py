@@ -41,7 +41,9 @@ class NativeStep:
         optimizer: Optimizer | None = None,
     ) -> None:
         self.heads, self.entropy_bonus = heads, entropy_bonus
-        _, options, episodes, attributes = batch.attributes.shape
+        members, options, episodes, attributes = batch.attributes.shape
+        if members != stack.members:
+            raise ValueError(f"a batch is for {members} members; allowed: {stack.members}, as many as the stack has")
         self.known, self.kind = can_learn(batch, heads), _kind(batch)
         columns = readout_columns(heads, attributes)
         self.passes = NativePasses(stack, gradient, columns, options * episodes, in_turn=self.known)
@@ -160,16 +162,19 @@ class NativeLearning:
 
 
 def _kind(batch: Batch) -> tuple[object, ...]:
-    """What is alike in all batches of a training: shapes, and what there is."""
-    rewards = None if batch.rewards is None else batch.rewards.shape
-    return batch.attributes.shape, batch.targets.shape, rewards, batch.draws is None
+    """What is alike in all batches of a training: shapes, types, and what there is."""
+    attributes, targets, rewards = batch.attributes, batch.targets, batch.rewards
+    earned = None if rewards is None else (rewards.shape, rewards.dtype)
+    types = attributes.dtype, targets.dtype
+    return batch.shown.shape, attributes.shape, targets.shape, types, earned, batch.draws is None
 
 
 def can_learn(batch: Batch, heads: Mapping[str, float]) -> bool:
     """Whether `NativeLearning` knows this loss."""
     options, chosen = batch.attributes.shape[1], batch.targets.shape[1]
     known = batch.draws is None and chosen > 0 and {name for name in heads if heads[name]} <= {"world"}
-    return known and (batch.rewards is None or options <= SUMMED_IN_ORDER)
+    known = known and batch.attributes.dtype == torch.float32 and batch.targets.dtype == torch.int64
+    return known and (batch.rewards is None or (batch.rewards.dtype == torch.float32 and options <= SUMMED_IN_ORDER))
 
 
 def can_move(optimizer: Optimizer | None) -> bool:
@@ -190,7 +195,8 @@ def native_step(
     That is looked at when a training starts, and changes nothing: the kernels reproduce what PyTorch does inside, and
     another version of it may do otherwise. The log tells of a difference.
     """
-    if not can_pass_natively(stack):
+    _, options, episodes, _ = batch.attributes.shape
+    if not can_pass_natively(stack, options * episodes):
         return None
     optimizer = optimizer if can_move(optimizer) and can_learn(batch, heads) else None
     step = NativeStep(stack, gradient, batch, heads, entropy_bonus, optimizer)
