@@ -121,7 +121,7 @@ def _array(tensors: Sequence[Tensor]) -> Addresses:
 
 
 def can_pass_natively(stack: Stack, rows: int) -> bool:
-    """Whether the kernels know this stack on so many rows, and are to be had. A step's work is not shared by threads."""
+    """Whether the kernels know this stack on so many rows, and are to be had. Threads do not share a step's work."""
     architecture, flat = stack.architecture, stack.flat
     known = architecture.activation == "relu" and architecture.width % COLUMNS_TOGETHER == 0 and architecture.depth > 0
     known = known and rows >= LEAST_ROWS
