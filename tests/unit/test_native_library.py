@@ -81,6 +81,21 @@ def test_a_folder_that_cannot_be_written_is_said(
     assert "same bits: [Errno" in caplog.text
 
 
+@needs_compiler
+def test_no_folder_at_all_is_said(
+    tmp_path: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "missing"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setattr(Path, "home", homeless)
+    with caplog.at_level(logging.WARNING, "turncoat"):
+        assert native_library() is None
+    assert "same bits: Could not determine home directory" in caplog.text
+
+
 def test_the_library_goes_with_the_environment_or_else_with_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
