@@ -144,7 +144,7 @@ def test_utilities_are_sums_of_products_in_pytorchs_order() -> None:
             assert torch.equal(found, expected) and found.stride() == expected.stride()
     assert not can_value(attributes.contiguous(), objectives)
     assert not can_value(attributes, objectives.expand(-1, -1, 2, -1, -1))
-    assert not can_value(attributes, objectives.double())
+    assert not can_value(attributes, objectives.double()) and not can_value(attributes, objectives[0, 0, 0, 0])
     eight = torch.randn(3, 5, 8, 2, 77).movedim(2, -1).transpose(0, 1)
     assert not can_value(eight, torch.randn(1, 3, 1, 1, 8))
 

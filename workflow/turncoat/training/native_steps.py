@@ -203,23 +203,27 @@ def native_step(
     moved = [stack.flat, *(optimizer.state.values() if optimizer is not None else ())]
     beginning = [value.clone() for value in moved]
 
-    def taken(take: Callable[[], object]) -> list[Tensor]:
+    def taken(take: Callable[[], Tensor]) -> list[Tensor]:
         if optimizer is not None:  # of a fresh one, whose means are zero, several ways of rounding are alike
             optimizer.state["mean"].copy_(stack.flat).mul_(0.01)
             optimizer.state["square"].copy_(stack.flat).square_().mul_(0.001)
-        take()
-        found = [value.clone() for value in (gradient.flat, *moved)]
+        found = [value.clone() for value in (take(), gradient.flat, *moved)]
         for value, before in zip(moved, beginning, strict=True):
             value.copy_(before)
         return found
 
-    def reference() -> None:
+    def native() -> Tensor:
+        step(batch)
+        return step.passes.output
+
+    def reference() -> Tensor:
         trace = forward(stack, batch.inputs.flatten(1, 2), step.passes.output.shape[1], keep_before=False)
         backward(stack, trace, loss_and_gradient(trace.output, batch, heads, entropy_bonus)[1], gradient)
         if optimizer is not None:
             optimizer.step(stack.flat, gradient.flat)
+        return trace.output
 
-    pairs = zip(taken(lambda: step(batch)), taken(reference), strict=True)
+    pairs = zip(taken(native), taken(reference), strict=True)
     different = sum(int((one.view(torch.int32) != other.view(torch.int32)).sum()) for one, other in pairs)
     if not different:
         return step

@@ -78,7 +78,7 @@ def scale_to_unit(vectors: Tensor) -> Tensor:
 def can_value(attributes: Tensor, objectives: Tensor) -> bool:
     """Whether `value_options` knows attributes (S, E, N, B, d) that lie in memory as these, and such objectives."""
     stored, count = attributes.permute(1, 0, 4, 2, 3), attributes.shape[-1]
-    alike = objectives.shape[-3] == 1 and objectives.dtype == attributes.dtype == torch.float32
+    alike = objectives.ndim == 5 and objectives.shape[2] == 1 and objectives.dtype == attributes.dtype == torch.float32
     return (
         has_kernels(attributes)
         and stored.is_contiguous()
