@@ -62,7 +62,7 @@ chaos: $(STAMP)
 	folder=$$(mktemp -d) && $(PYTHON) tests/workflow/chaos.py --instants $(INSTANTS) --each $(EACH) --folder $$folder/chaos \
 	--markdown $$folder/chaos.md && echo "the table: $$folder/chaos.md"
 
-# One thread; some 20 minutes on an idle core, BENCH=--quick a few. On a GPU: python -m benchmarks --device cuda.
+# One thread; some 30 minutes on an idle core, BENCH=--quick a few. On a GPU: python -m benchmarks.gpu --out FOLDER.
 bench: $(STAMP)
 	$(PYTHON) -m pip install --quiet --editable '.[test,jax]' --constraint envs/constraints.txt
 	$(PYTHON) -m benchmarks $(BENCH)

@@ -88,7 +88,7 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("members", "depth", "width"), [(1, 2, 64), (3, 1, 128), (8, 3, 64)])
+@pytest.mark.parametrize(("members", "depth", "width"), [(1, 2, 64), (3, 1, 128), (8, 3, 48), (2, 2, 75), (2, 2, 20)])
 def test_a_native_step_is_the_reference_step(case: str, members: int, depth: int, width: int) -> None:
     make_stream, heads, bonus, learnt = CASES[case]
     seeds = list(range(members))
@@ -156,12 +156,15 @@ def test_what_kernels_are_told_of_stays_while_they_may_read_it() -> None:
     assert all(reference() is None for reference in held)
 
 
-@pytest.mark.parametrize(("options", "count", "native"), [(2, 1, False), (2, 3, False), (2, 4, True), (3, 3, True)])
-def test_steps_of_few_rows_are_the_reference_steps(options: int, count: int, native: bool) -> None:
+@pytest.mark.parametrize(
+    ("options", "count", "width", "native"),
+    [(2, 1, 64, False), (2, 3, 64, False), (2, 4, 64, True), (3, 3, 64, True), (2, 64, 7, False), (2, 64, 8, True)],
+)
+def test_steps_of_few_rows_or_units_are_the_reference_steps(options: int, count: int, width: int, native: bool) -> None:
     """PyTorch sums fewer than eight numbers in another order, which one step need not show."""
     world, course = replace(FACTS, options=options), []
     for kernels in (True, False):
-        stack = make_stack(world, SEEDS[:1], width=64)
+        stack = make_stack(world, SEEDS[:1], width=width)
         with nullcontext() if kernels else without_kernels():
             stream = lesson_stream("conditional", SEEDS[:1], world=world, count=count)
             step = native_step(stack, stack.with_flat(stack.flat.clone()), next(stream(0)), {}, 0.0)
@@ -260,18 +263,24 @@ def test_a_first_step_of_other_bits_leaves_training_to_pytorch(
 
 def test_what_there_are_no_kernels_for_is_refused() -> None:
     batch = next(task_stream([1])(0))
-    for stack in (make_stack(FACTS, [1], "gelu", 64), make_stack(FACTS, [1], "leaky_relu", 64), make_stack(FACTS, [1])):
-        assert not can_pass_natively(stack, 48)
+    for stack in (
+        make_stack(FACTS, [1], "gelu"),
+        make_stack(FACTS, [1], "leaky_relu"),
+        make_stack(FACTS, [1], width=4),
+    ):
+        assert not can_pass_natively(stack, 2, 48)
         assert native_step(stack, stack, batch, {}, 0.0) is None
-        with pytest.raises(ValueError, match="allowed: relu, multiples of 64, float32 on a cpu with one thread, 8"):
+        with pytest.raises(
+            ValueError, match="allowed: relu, products of 400 multiplications and more, 8 rows and units"
+        ):
             NativePasses(stack, stack, 2, 48)
     known = make_stack(FACTS, [1], width=64)
-    assert can_pass_natively(known, 8) and not can_pass_natively(known.with_flat(known.flat.double()), 8)
-    assert not can_pass_natively(known, 7)
+    assert can_pass_natively(known, 2, 48) and not can_pass_natively(known.with_flat(known.flat.double()), 2, 48)
+    assert can_pass_natively(known, 2, 8) and not can_pass_natively(known, 2, 7)
     with without_kernels():
-        assert not can_pass_natively(known, 8)
+        assert not can_pass_natively(known, 2, 48)
     torch.set_num_threads(2)
-    assert not can_pass_natively(known, 8)
+    assert not can_pass_natively(known, 2, 48)
     torch.set_num_threads(1)
     sampled = next(task_stream([1], samples=4)(0))
     passes = NativePasses(known, known, 2, 48)

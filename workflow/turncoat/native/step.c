@@ -49,60 +49,96 @@ static void add_and_rectify(float *restrict hidden, const float *restrict bias, 
         }
 }
 
-/* Sum `together` columns over rows as PyTorch's cascade does (ATen's SumKernel.cpp): runs of rows, then sums of runs,
-   four levels in all. Where `hidden` is given, numbers whose unit is idle are set to zero first. */
-enum { TOGETHER = 64, LEVELS = 4 };
+typedef float Eight __attribute__((vector_size(32)));
+typedef int32_t Masks __attribute__((vector_size(32)));
 
-static inline __attribute__((always_inline)) void cascade(float *restrict numbers, const float *restrict hidden,
-                                                          int64_t rows, int64_t stride, int together, float *sums) {
+/* Sum up to 64 columns over rows as PyTorch's cascade does (ATen's SumKernel.cpp): runs of rows, then sums of runs, four
+   levels in all. Where `hidden` is given, numbers whose unit is idle are set to zero first. Inlined for each number of
+   vectors, whose sums then stay in registers; the last vector's `last` numbers count. */
+enum { LEVELS = 4, MOST_VECTORS = 8 };
+
+static inline __attribute__((always_inline)) void cascade(float *numbers, const float *hidden, int64_t rows,
+                                                          int64_t stride, int vectors, int last, Eight *sums) {
     int power = 0;
     while (((int64_t)1 << power) < rows) power++;
     power = power / LEVELS > 4 ? power / LEVELS : 4;
     const int64_t run = (int64_t)1 << power;
-    float sum[LEVELS][TOGETHER] = {0};
+    Eight sum[LEVELS][MOST_VECTORS] = {0};
     for (int64_t row = 0; row < rows;) {
         const int64_t stop = row + run;
-        float own[TOGETHER] = {0};
+        Eight own[MOST_VECTORS] = {0};
         for (; row < stop && row < rows; row++, numbers += stride) {
-            for (int i = 0; i < together; i++) {
-                if (hidden) numbers[i] = hidden[i] <= 0 ? 0 : numbers[i];
-                own[i] += numbers[i];
+            for (int v = 0; v < vectors; v++) {
+                const size_t size = (v == vectors - 1 ? last : 8) * sizeof(float);
+                Eight number = {0}, unit = {0};
+                memcpy(&number, numbers + 8 * v, size);
+                if (hidden) {
+                    memcpy(&unit, hidden + 8 * v, size);
+                    number = (Eight)((Masks)number & ~(unit <= 0));
+                    memcpy(numbers + 8 * v, &number, size);
+                }
+                own[v] += number;
             }
             if (hidden) hidden += stride;
         }
-        memcpy(sum[0], own, sizeof own);
+        for (int v = 0; v < vectors; v++) sum[0][v] = own[v];
         if (row < stop) break;
         for (int level = 1; level < LEVELS; level++) {
-            for (int i = 0; i < together; i++) {
-                sum[level][i] += sum[level - 1][i];
-                sum[level - 1][i] = 0;
+            for (int v = 0; v < vectors; v++) {
+                sum[level][v] += sum[level - 1][v];
+                sum[level - 1][v] = (Eight){0};
             }
             if (row & ((run - 1) << (level * power))) break;
         }
     }
-    for (int level = 1; level < LEVELS; level++)
-        for (int i = 0; i < together; i++) sum[0][i] += sum[level][i];
-    memcpy(sums, sum[0], together * sizeof(float));
+    for (int v = 0; v < vectors; v++) sums[v] = sum[0][v] + sum[1][v] + sum[2][v] + sum[3][v];
+}
+
+/* Columns beyond a multiple of 32, up to eight: PyTorch first sums every fourth row by itself. */
+static inline __attribute__((always_inline)) void pull_and_sum_rest(float *delta, const float *hidden, float *sums,
+                                                                    int64_t rows, int64_t width, int columns) {
+    Eight parts[4];
+    const int64_t rounds = rows / 4;
+    for (int64_t k = 0; k < 4; k++)
+        cascade(delta + k * width, hidden + k * width, rounds, 4 * width, 1, columns, parts + k);
+    for (int64_t row = rounds * 4; row < rows; row++)
+        for (int i = 0; i < columns; i++) {
+            float *number = delta + row * width + i;
+            if (hidden[row * width + i] <= 0) *number = 0;
+            parts[0][i] += *number;
+        }
+    parts[0] = parts[0] + parts[1] + parts[2] + parts[3];
+    memcpy(sums, parts, columns * sizeof(float));
 }
 
 static void pull_and_sum(float *delta, const float *hidden, float *sums, int64_t rows, int64_t width) {
-    for (int64_t unit = 0; unit < width; unit += TOGETHER)
-        cascade(delta + unit, hidden + unit, rows, width, TOGETHER, sums + unit);
+    int64_t unit = 0;
+    Eight found[MOST_VECTORS];
+    for (; unit + 64 <= width; unit += 64) {
+        cascade(delta + unit, hidden + unit, rows, width, 8, 8, found);
+        memcpy(sums + unit, found, 64 * sizeof(float));
+    }
+    for (; unit + 32 <= width; unit += 32) {
+        cascade(delta + unit, hidden + unit, rows, width, 4, 8, found);
+        memcpy(sums + unit, found, 32 * sizeof(float));
+    }
+    for (; unit + 8 <= width; unit += 8) pull_and_sum_rest(delta + unit, hidden + unit, sums + unit, rows, width, 8);
+    if (unit < width) pull_and_sum_rest(delta + unit, hidden + unit, sums + unit, rows, width, width - unit);
 }
 
 /* The sum of numbers that lie side by side: PyTorch takes four vectors of eight at once. */
-enum { EIGHT = 8, VECTORS = 4 };
-
 static float sum_of(float *numbers, int64_t count) {
-    const int64_t vectors = count / EIGHT, rounds = vectors / VECTORS;
-    float sums[VECTORS * EIGHT];
-    cascade(numbers, NULL, rounds, VECTORS * EIGHT, VECTORS * EIGHT, sums);
-    for (int64_t i = rounds * VECTORS * EIGHT; i < vectors * EIGHT; i++) sums[i % EIGHT] += numbers[i];
-    for (int vector = 1; vector < VECTORS; vector++)
-        for (int i = 0; i < EIGHT; i++) sums[i] += sums[vector * EIGHT + i];
+    const int64_t vectors = count / 8, rounds = vectors / 4;
+    Eight sums[4], more;
+    cascade(numbers, NULL, rounds, 32, 4, 8, sums);
+    for (int64_t v = rounds * 4; v < vectors; v++) {
+        memcpy(&more, numbers + 8 * v, sizeof more);
+        sums[0] += more;
+    }
+    sums[0] = sums[0] + sums[1] + sums[2] + sums[3];
     float total = 0;
-    for (int64_t i = vectors * EIGHT; i < count; i++) total += numbers[i];
-    for (int i = 0; i < EIGHT; i++) total += sums[i];
+    for (int64_t i = vectors * 8; i < count; i++) total += numbers[i];
+    for (int i = 0; i < 8; i++) total += sums[0][i];
     return total;
 }
 

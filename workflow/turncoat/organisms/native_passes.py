@@ -14,8 +14,8 @@ from turncoat.native.library import borrowed, native_library
 from turncoat.native.structures import Step
 from turncoat.organisms.mlp import Stack
 
-COLUMNS_TOGETHER = 64  # that the kernels sum at once
-LEAST_ROWS = 8  # of fewer, PyTorch sums otherwise, and makes small products otherwise too
+SMALLEST_PRODUCT = 400  # multiplications: smaller products PyTorch makes by a loop of its own
+SIDE_BY_SIDE = 8  # rows, and units: fewer numbers side by side PyTorch sums in another order
 
 
 class NativePasses:
@@ -28,12 +28,12 @@ class NativePasses:
 
     def __init__(self, stack: Stack, gradient: Stack, columns: int, rows: int, in_turn: bool = False) -> None:
         library, functions = native_library(), borrowed()
-        if library is None or functions is None or not can_pass_natively(stack, rows):
+        if library is None or functions is None or not can_pass_natively(stack, columns, rows):
             raise ValueError(
-                f"no kernels for activation {stack.architecture.activation!r}, width {stack.architecture.width}, "
-                f"{stack.flat.dtype} on {stack.flat.device}, {rows} rows; allowed: relu, multiples of "
-                f"{COLUMNS_TOGETHER}, float32 on a cpu with one thread, {LEAST_ROWS} rows or more, where there are a C "
-                "compiler and PyTorch built with MKL"
+                f"no kernels for activation {stack.architecture.activation!r}, {rows} rows of width "
+                f"{stack.architecture.width}, {stack.flat.dtype} on {stack.flat.device}; allowed: relu, products of "
+                f"{SMALLEST_PRODUCT} multiplications and more, {SIDE_BY_SIDE} rows and units and more, float32 on a cpu with "
+                "one thread, where there are a C compiler and PyTorch built with MKL"
             )
         self.stacks = stack, gradient  # the kernels are told where they lie: they must not go
         self.inputs: Tensor | None = None  # nor must what is shown
@@ -120,10 +120,11 @@ def _array(tensors: Sequence[Tensor]) -> Addresses:
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
-def can_pass_natively(stack: Stack, rows: int) -> bool:
-    """Whether the kernels know this stack on so many rows, and are to be had. Threads do not share a step's work."""
+def can_pass_natively(stack: Stack, columns: int, rows: int) -> bool:
+    """Whether the kernels know such passes, and are to be had. A step's work is not shared by threads."""
     architecture, flat = stack.architecture, stack.flat
-    known = architecture.activation == "relu" and architecture.width % COLUMNS_TOGETHER == 0 and architecture.depth > 0
-    known = known and rows >= LEAST_ROWS
+    smallest = rows * architecture.width * min(columns, architecture.inputs, architecture.width)
+    known = architecture.activation == "relu" and architecture.depth > 0
+    known = known and min(rows, architecture.width) >= SIDE_BY_SIDE and smallest >= SMALLEST_PRODUCT
     plain = flat.device.type == "cpu" and flat.dtype == torch.float32 and torch.get_num_threads() == 1
     return known and plain and native_library() is not None

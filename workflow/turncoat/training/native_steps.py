@@ -195,8 +195,8 @@ def native_step(
     That is looked at when a training starts, and changes nothing: the kernels reproduce what PyTorch does inside, and
     another version of it may do otherwise. The log tells of a difference.
     """
-    _, options, episodes, _ = batch.attributes.shape
-    if not can_pass_natively(stack, options * episodes):
+    _, options, episodes, attributes = batch.attributes.shape
+    if not can_pass_natively(stack, readout_columns(heads, attributes), options * episodes):
         return None
     optimizer = optimizer if can_move(optimizer) and can_learn(batch, heads) else None
     step = NativeStep(stack, gradient, batch, heads, entropy_bonus, optimizer)
