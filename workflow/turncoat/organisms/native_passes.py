@@ -32,8 +32,8 @@ class NativePasses:
             raise ValueError(
                 f"no kernels for activation {stack.architecture.activation!r}, {rows} rows of width "
                 f"{stack.architecture.width}, {stack.flat.dtype} on {stack.flat.device}; allowed: relu, products of "
-                f"{SMALLEST_PRODUCT} multiplications and more, {SIDE_BY_SIDE} rows and units and more, float32 on a cpu with "
-                "one thread, where there are a C compiler and PyTorch built with MKL"
+                f"{SMALLEST_PRODUCT} multiplications and more, {SIDE_BY_SIDE} rows and units and more, float32 on a "
+                "cpu with one thread, where there are a C compiler and PyTorch built with MKL"
             )
         self.stacks = stack, gradient  # the kernels are told where they lie: they must not go
         self.inputs: Tensor | None = None  # nor must what is shown
