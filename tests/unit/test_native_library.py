@@ -81,6 +81,21 @@ def test_a_folder_that_cannot_be_written_is_said(
     assert "same bits: [Errno" in caplog.text
 
 
+@needs_compiler
+def test_no_folder_at_all_is_said(
+    tmp_path: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "missing"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setattr(Path, "home", homeless)
+    with caplog.at_level(logging.WARNING, "turncoat"):
+        assert native_library() is None
+    assert "same bits: Could not determine home directory" in caplog.text
+
+
 def test_the_library_goes_with_the_environment_or_else_with_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +144,7 @@ def test_utilities_are_sums_of_products_in_pytorchs_order() -> None:
             assert torch.equal(found, expected) and found.stride() == expected.stride()
     assert not can_value(attributes.contiguous(), objectives)
     assert not can_value(attributes, objectives.expand(-1, -1, 2, -1, -1))
-    assert not can_value(attributes, objectives.double())
+    assert not can_value(attributes, objectives.double()) and not can_value(attributes, objectives[0, 0, 0, 0])
     eight = torch.randn(3, 5, 8, 2, 77).movedim(2, -1).transpose(0, 1)
     assert not can_value(eight, torch.randn(1, 3, 1, 1, 8))
 
@@ -152,8 +167,13 @@ def test_a_buffer_of_another_shape_is_refused() -> None:
     pairs = torch.zeros(2, 3, 4, 2, 8, dtype=torch.uint8).movedim(2, -1)  # (S, E, N, B, d)
     write = NativeWriter(pairs, 6, [torch.randn(2, 3, 1, 8, 5)], 2)
     write(1, torch.empty(3, 4 * 12 + 5, 2, 8))
-    for shape in ((2, 53, 2, 8), (3, 53, 3, 8), (3, 53, 2, 7)):
+    for shape in ((2, 53, 2, 8), (3, 53, 3, 8), (3, 53, 2, 7), (3, 52, 2, 8)):
         with pytest.raises(ValueError, match="a buffer has shape"):
             write(1, torch.empty(shape))
+    with pytest.raises(ValueError, match="a buffer has shape"):
+        write(1, torch.empty(3, 53, 2, 8, dtype=torch.float64))
+    for step in (-1, 2):
+        with pytest.raises(IndexError, match="allowed: 0 to 1"):
+            write(step, torch.empty(3, 53, 2, 8))
     with without_kernels(), pytest.raises(RuntimeError, match="ask has_kernels first"):
         NativeWriter(pairs, 6, [torch.randn(2, 3, 1, 8, 5)], 2)

@@ -1,6 +1,7 @@
 """Steps by the kernels in C: bit for bit the steps of the reference passes and of PyTorch's Adam."""
 
 import logging
+import weakref
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,43 @@ def test_batches_may_be_laid_out_already_in_either_way() -> None:
         passes.backward(passes.output[:, :2])
 
 
+def test_what_kernels_are_told_of_stays_while_they_may_read_it() -> None:
+    """Flattening these inputs copies them, and nobody else holds the copy, nor the gradient's stack."""
+    batch = next(lesson_stream("conditional", SEEDS)(0))
+    apart = replace(batch, shown=batch.inputs.transpose(1, 2).contiguous().transpose(1, 2))
+    assert apart.inputs.flatten(1, 2).data_ptr() != apart.inputs.data_ptr()
+    recipe = replace(make_recipe(1), heads={"world": 1.0})
+    results = [stepped(make_stack(FACTS, SEEDS, width=64), [apart], recipe, native) for native in (False, True)]
+    assert all(same_bits(*pair) for pair in zip(*results, strict=True))
+    stack = make_stack(FACTS, SEEDS, width=64)
+    inputs, gradient = apart.inputs.flatten(1, 2), stack.with_flat(stack.flat.clone())
+    passes = NativePasses(stack, gradient, 8, 48)
+    passes.show(inputs)
+    held = [weakref.ref(inputs), weakref.ref(gradient.flat)]
+    del inputs, gradient
+    assert all(reference() is not None for reference in held)
+    del passes
+    assert all(reference() is None for reference in held)
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "width", "native"),
+    [(2, 1, 64, False), (2, 3, 64, False), (2, 4, 64, True), (3, 3, 64, True), (2, 64, 7, False), (2, 64, 8, True)],
+)
+def test_steps_of_few_rows_or_units_are_the_reference_steps(options: int, count: int, width: int, native: bool) -> None:
+    """PyTorch sums fewer than eight numbers in another order, which one step need not show."""
+    world, course = replace(FACTS, options=options), []
+    for kernels in (True, False):
+        stack = make_stack(world, SEEDS[:1], width=width)
+        with nullcontext() if kernels else without_kernels():
+            stream = lesson_stream("conditional", SEEDS[:1], world=world, count=count)
+            step = native_step(stack, stack.with_flat(stack.flat.clone()), next(stream(0)), {}, 0.0)
+            assert (step is not None) == (native and kernels)
+            course.append(train(stack, stream, make_recipe(40), lambda _: (torch.zeros(1), torch.zeros(1))))
+    one, other = course
+    assert torch.equal(one.weights, other.weights) and torch.equal(one.loss[1:], other.loss[1:])
+
+
 def block_of(width: int = 64, **more: Any) -> Trained:
     recipe = make_recipe(40, heads={"world": 1.0}, snapshots=3, **more)
     architecture = make_stack(FACTS, SEEDS, width=width).architecture
@@ -234,10 +272,13 @@ def test_what_there_are_no_kernels_for_is_refused() -> None:
     ):
         assert not can_pass_natively(stack, 2, 48)
         assert native_step(stack, stack, batch, {}, 0.0) is None
-        with pytest.raises(ValueError, match="allowed: relu, products of 400 multiplications and more, float32"):
+        with pytest.raises(
+            ValueError, match="allowed: relu, products of 400 multiplications and more, 8 rows and units"
+        ):
             NativePasses(stack, stack, 2, 48)
     known = make_stack(FACTS, [1], width=64)
     assert can_pass_natively(known, 2, 48) and not can_pass_natively(known.with_flat(known.flat.double()), 2, 48)
+    assert can_pass_natively(known, 2, 8) and not can_pass_natively(known, 2, 7)
     with without_kernels():
         assert not can_pass_natively(known, 2, 48)
     torch.set_num_threads(2)
@@ -252,6 +293,19 @@ def test_what_there_are_no_kernels_for_is_refused() -> None:
         step(sampled)
     with pytest.raises(ValueError, match="allowed: alike in a training"):
         step(next(task_stream([1], count=25)(0)))
+    other_types = (
+        replace(batch, targets=batch.targets.int()),
+        replace(batch, attributes=batch.attributes.double()),
+        replace(batch, rewards=torch.zeros(1, 2, 24, dtype=torch.float64)),
+        replace(batch, shown=batch.inputs[..., :-1]),
+    )
+    for other in other_types[:3]:
+        assert not can_learn(other, {})
+    for other in other_types:
+        with pytest.raises(ValueError, match="allowed: alike in a training"):
+            step(other)
+    with pytest.raises(ValueError, match="a batch is for 3 members; allowed: 1"):
+        NativeStep(known, known, next(task_stream(SEEDS)(0)), {}, 0.0)
     adamw = make_optimizer("adamw", known.flat, 0.1)
     with pytest.raises(ValueError, match="allowed: adam without decay"):
         NativeAdam(known, adamw)  # type: ignore[arg-type]

@@ -154,6 +154,31 @@ def test_finetuning_serves_what_is_built_at_once(
         assert torch.equal(batch.targets, targets[step])
 
 
+@pytest.mark.parametrize("settings", WORLDS)
+def test_what_a_change_shows_in_another_type_is_shown_as_the_same_numbers(settings: dict[str, Any]) -> None:
+    world, objectives = make_world(**settings), seed_objectives(SEEDS, 4, 60, CPU)
+
+    def widen(shown: Shown) -> Shown:
+        return replace(shown, slots=shown.slots.double(), signs=shown.signs.double())
+
+    plain, widened = (finetuning_stream(world, SEEDS, objectives, BATCH, Task(), change)(3) for change in (None, widen))
+    expected, found = next(plain).inputs, next(widened).inputs
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("symbols", [2, 15, 16, 17])  # pairs of more than 16 do not fit a byte
+@pytest.mark.parametrize("count", [1, 63, 64, 130])  # the kernel takes 64 episodes at a time
+def test_symbols_are_shown_however_many_they_and_the_episodes_are(symbols: int, count: int) -> None:
+    world, objectives = World("facts", 5, 3, symbols, 1.0, 0.1), torch.ones(len(SEEDS), 4, 3)
+    expected = draw_episodes(world, SEEDS, "finetuning", 1, WINDOW, count, CPU, 1.0)
+    batches = list(finetuning_stream(world, SEEDS, objectives, count, Task())(1))
+    assert len(batches) == WINDOW
+    for step, batch in enumerate(batches):
+        assert torch.equal(batch.inputs[..., : world.option_width], expected.options[step])
+        assert torch.equal(batch.attributes, expected.attributes[step])
+
+
 def same(batch: Batch, inputs: torch.Tensor, attributes: torch.Tensor, signs: torch.Tensor) -> None:
     assert batch.inputs.dtype == torch.float32
     assert torch.equal(batch.inputs, inputs)

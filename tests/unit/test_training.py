@@ -212,23 +212,24 @@ def test_held_out_episodes_are_never_trained_on() -> None:
         assert not seen & {tuple(row) for row in held_out.tolist()}
 
 
-def trained_weights(seeds: range, exposure: float | None = None) -> torch.Tensor:
+def trained_weights(seeds: range, exposure: float | None, batch: int) -> torch.Tensor:
     world = make_world()
     architecture = Architecture(world.input_width, 16, 2, "relu", 4)
     recipe = Recipe(30, "adam", 0.01, HEADS if exposure is not None else {}, 3)
     task = Task(exposure=exposure)
-    return finetune_block(world, architecture, 90, task, recipe, 16, seeds, Origin(), CPU, silent).trajectory.weights
+    return finetune_block(world, architecture, 90, task, recipe, batch, seeds, Origin(), CPU, silent).trajectory.weights
 
 
+@pytest.mark.parametrize("batch", [16, 9])  # of rows that fill PyTorch's vectors, and of rows that do not
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 @pytest.mark.parametrize("exposure", [None, 0.3])
 def test_neither_chunk_nor_block_changes_a_bit(
-    chunk: int, exposure: float | None, monkeypatch: pytest.MonkeyPatch
+    chunk: int, exposure: float | None, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = trained_weights(range(10, 15), exposure)
+    expected = trained_weights(range(10, 15), exposure, batch)
     monkeypatch.setattr(block, "chunk_size", lambda device: chunk)
-    assert torch.equal(trained_weights(range(10, 15), exposure), expected)
-    assert torch.equal(trained_weights(range(12, 14), exposure), expected[:, 2:4])
+    assert torch.equal(trained_weights(range(10, 15), exposure, batch), expected)
+    assert torch.equal(trained_weights(range(12, 14), exposure, batch), expected[:, 2:4])
 
 
 def test_large_networks_train_in_smaller_chunks_on_a_cpu() -> None:

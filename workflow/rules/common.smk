@@ -144,7 +144,7 @@ def training_folder(wildcards, output):
 def checkpoints(wildcards, output):
     """Where the job's training is kept while it goes on: no output, so that a job that was cut off finds it again."""
     *study, stage, cell, block, _ = output.weights.split(os.sep)
-    return os.path.join(*study, "checkpoints", stage, cell, block)
+    return os.sep.join([*study, "checkpoints", stage, cell, block])
 
 
 def stage_code(stage, plugins=()):

@@ -70,7 +70,7 @@ def _loaded() -> ctypes.CDLL | None:
         return load(compiled(SOURCES, Path(compiler), library_folder()))
     except subprocess.CalledProcessError as problem:
         log.warning("%s: the kernels do not compile\n%s", SLOWER, problem.stderr.strip())
-    except OSError as problem:
+    except (OSError, RuntimeError) as problem:  # the latter: there is no home folder
         log.warning("%s: %s", SLOWER, problem)
     return None
 

@@ -15,6 +15,7 @@ from turncoat.native.structures import Step
 from turncoat.organisms.mlp import Stack
 
 SMALLEST_PRODUCT = 400  # multiplications: smaller products PyTorch makes by a loop of its own
+SIDE_BY_SIDE = 8  # rows, and units: fewer numbers side by side PyTorch sums in another order
 
 
 class NativePasses:
@@ -31,9 +32,11 @@ class NativePasses:
             raise ValueError(
                 f"no kernels for activation {stack.architecture.activation!r}, {rows} rows of width "
                 f"{stack.architecture.width}, {stack.flat.dtype} on {stack.flat.device}; allowed: relu, products of "
-                f"{SMALLEST_PRODUCT} multiplications and more, float32 on a cpu with one thread, where there are a C "
-                "compiler and PyTorch built with MKL"
+                f"{SMALLEST_PRODUCT} multiplications and more, {SIDE_BY_SIDE} rows and units and more, float32 on a "
+                "cpu with one thread, where there are a C compiler and PyTorch built with MKL"
             )
+        self.stacks = stack, gradient  # the kernels are told where they lie: they must not go
+        self.inputs: Tensor | None = None  # nor must what is shown
         self.forward_kernel, self.backward_kernel = library.forward, library.backward
         architecture, members = stack.architecture, stack.members
         self.inputs_shape = (members, rows, architecture.inputs)
@@ -57,7 +60,7 @@ class NativePasses:
         self.step.delta, self.step.other = self.deltas[0].data_ptr(), self.deltas[1].data_ptr()
 
     def show(self, inputs: Tensor) -> None:
-        """Say on which inputs (E, rows, inputs) the next passes are; they must stay where they are until then.
+        """Say on which inputs (E, rows, inputs) the next passes are.
 
         Raises ValueError for inputs of another shape, or that lie in memory neither by the row nor by the column.
         """
@@ -66,6 +69,7 @@ class NativePasses:
         turned = inputs.transpose(1, 2).is_contiguous()
         if not turned and not inputs.is_contiguous():
             raise ValueError(f"inputs have strides {inputs.stride()}; allowed: by the row, or by the column")
+        self.inputs = inputs
         self.step.x, self.step.x_stride, self.step.inputs_turned = inputs.data_ptr(), inputs.stride(0), turned
 
     def show_in_turn(self, room: Tensor) -> None:
@@ -74,8 +78,9 @@ class NativePasses:
         Raises ValueError for another shape.
         """
         _, rows, inputs = self.inputs_shape
-        if room.shape != (1, inputs, rows) or not room.is_contiguous():
+        if room.shape != (1, inputs, rows) or not room.is_contiguous() or room.dtype != torch.float32:
             raise ValueError(f"room is {tuple(room.shape)}, strides {room.stride()}; allowed: (1, {inputs}, {rows})")
+        self.inputs = room
         self.step.x, self.step.x_stride, self.step.inputs_turned = room.data_ptr(), 0, True
 
     def forward(self) -> Tensor:
@@ -119,6 +124,7 @@ def can_pass_natively(stack: Stack, columns: int, rows: int) -> bool:
     """Whether the kernels know such passes, and are to be had. A step's work is not shared by threads."""
     architecture, flat = stack.architecture, stack.flat
     smallest = rows * architecture.width * min(columns, architecture.inputs, architecture.width)
-    known = architecture.activation == "relu" and architecture.depth > 0 and smallest >= SMALLEST_PRODUCT
+    known = architecture.activation == "relu" and architecture.depth > 0
+    known = known and min(rows, architecture.width) >= SIDE_BY_SIDE and smallest >= SMALLEST_PRODUCT
     plain = flat.device.type == "cpu" and flat.dtype == torch.float32 and torch.get_num_threads() == 1
     return known and plain and native_library() is not None

@@ -1,6 +1,6 @@
 """Losses of choices and knowledge heads, with their exact gradients at the readout."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from turncoat.organisms.mlp import SCORE_COLUMNS
 from turncoat.training.streams import Batch
 
 SCORE, OVERSIGHT_HEAD, PLACEBO_HEAD, WORLD_HEAD = 0, 1, 2, 3
+WHOLE_ROWS = 64  # a multiple of how many numbers PyTorch's kernels take at once
 HEADS = ("oversight", "placebo", "world", "objective")
 
 
@@ -56,8 +57,8 @@ def loss_and_gradient(
             continue
         sign = batch.signs[:, None, :, column - OVERSIGHT_HEAD].expand(-1, options, -1).reshape(members, rows)
         margin = -sign * output[:, column]
-        loss = loss + weight * _means(torch.nn.functional.softplus(margin))
-        gradient[:, column] = -sign * torch.sigmoid(margin) * (weight / rows)
+        loss = loss + weight * _means(_alike(torch.nn.functional.softplus, margin))
+        gradient[:, column] = -sign * _alike(torch.sigmoid, margin) * (weight / rows)
     weight = heads.get("world", 0.0)
     columns = slice(WORLD_HEAD, WORLD_HEAD + attributes)
     if weight == 0:
@@ -124,6 +125,19 @@ def _sampled_regret(scores: Tensor, rewards: Tensor, draws: Tensor, entropy_bonu
     expected = (share * value).sum(1, keepdim=True)
     regret = _sums(rewards.amax(1, keepdim=True) - earned.mean(1, keepdim=True) - expected)
     return regret, share * (expected - value) - pushed / samples
+
+
+def _alike(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """A function of each number of (E, rows), rounded alike wherever it stands.
+
+    PyTorch's own kernels on a CPU round the last few numbers of a tensor otherwise than the rest. Which members' those
+    are would depend on how many there are: rows are filled up, so that none of theirs is among the last.
+    """
+    rows = values.shape[1]
+    lacking = -rows % WHOLE_ROWS
+    if lacking == 0 or values.is_cuda:
+        return function(values)
+    return function(torch.nn.functional.pad(values, (0, lacking)))[:, :rows]
 
 
 def _means(values: Tensor) -> Tensor:

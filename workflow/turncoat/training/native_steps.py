@@ -41,7 +41,9 @@ class NativeStep:
         optimizer: Optimizer | None = None,
     ) -> None:
         self.heads, self.entropy_bonus = heads, entropy_bonus
-        _, options, episodes, attributes = batch.attributes.shape
+        members, options, episodes, attributes = batch.attributes.shape
+        if members != stack.members:
+            raise ValueError(f"a batch is for {members} members; allowed: {stack.members}, as many as the stack has")
         self.known, self.kind = can_learn(batch, heads), _kind(batch)
         columns = readout_columns(heads, attributes)
         self.passes = NativePasses(stack, gradient, columns, options * episodes, in_turn=self.known)
@@ -160,16 +162,19 @@ class NativeLearning:
 
 
 def _kind(batch: Batch) -> tuple[object, ...]:
-    """What is alike in all batches of a training: shapes, and what there is."""
-    rewards = None if batch.rewards is None else batch.rewards.shape
-    return batch.attributes.shape, batch.targets.shape, rewards, batch.draws is None
+    """What is alike in all batches of a training: shapes, types, and what there is."""
+    attributes, targets, rewards = batch.attributes, batch.targets, batch.rewards
+    earned = None if rewards is None else (rewards.shape, rewards.dtype)
+    types = attributes.dtype, targets.dtype
+    return batch.shown.shape, attributes.shape, targets.shape, types, earned, batch.draws is None
 
 
 def can_learn(batch: Batch, heads: Mapping[str, float]) -> bool:
     """Whether `NativeLearning` knows this loss."""
     options, chosen = batch.attributes.shape[1], batch.targets.shape[1]
     known = batch.draws is None and chosen > 0 and {name for name in heads if heads[name]} <= {"world"}
-    return known and (batch.rewards is None or options <= SUMMED_IN_ORDER)
+    known = known and batch.attributes.dtype == torch.float32 and batch.targets.dtype == torch.int64
+    return known and (batch.rewards is None or (batch.rewards.dtype == torch.float32 and options <= SUMMED_IN_ORDER))
 
 
 def can_move(optimizer: Optimizer | None) -> bool:
@@ -198,23 +203,27 @@ def native_step(
     moved = [stack.flat, *(optimizer.state.values() if optimizer is not None else ())]
     beginning = [value.clone() for value in moved]
 
-    def taken(take: Callable[[], object]) -> list[Tensor]:
+    def taken(take: Callable[[], Tensor]) -> list[Tensor]:
         if optimizer is not None:  # of a fresh one, whose means are zero, several ways of rounding are alike
             optimizer.state["mean"].copy_(stack.flat).mul_(0.01)
             optimizer.state["square"].copy_(stack.flat).square_().mul_(0.001)
-        take()
-        found = [value.clone() for value in (gradient.flat, *moved)]
+        found = [value.clone() for value in (take(), gradient.flat, *moved)]
         for value, before in zip(moved, beginning, strict=True):
             value.copy_(before)
         return found
 
-    def reference() -> None:
+    def native() -> Tensor:
+        step(batch)
+        return step.passes.output
+
+    def reference() -> Tensor:
         trace = forward(stack, batch.inputs.flatten(1, 2), step.passes.output.shape[1], keep_before=False)
         backward(stack, trace, loss_and_gradient(trace.output, batch, heads, entropy_bonus)[1], gradient)
         if optimizer is not None:
             optimizer.step(stack.flat, gradient.flat)
+        return trace.output
 
-    pairs = zip(taken(lambda: step(batch)), taken(reference), strict=True)
+    pairs = zip(taken(native), taken(reference), strict=True)
     different = sum(int((one.view(torch.int32) != other.view(torch.int32)).sum()) for one, other in pairs)
     if not different:
         return step

@@ -24,6 +24,11 @@ class Unlaid:
     def __init__(self, world: World, attributes: Tensor, step: int, writers: Sequence[Write]) -> None:
         self.inputs, self.like, self.step, self.writers = world.input_width, attributes, step, writers
 
+    @property
+    def shape(self) -> torch.Size:
+        """That of the inputs, (E, N, B, F)."""
+        return torch.Size((*self.like.shape[:3], self.inputs))
+
     def buffer(self, members: int) -> Tensor:
         """Room for the inputs of so many members, (E, F, N, B)."""
         _, options, episodes, _ = self.like.shape

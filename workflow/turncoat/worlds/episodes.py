@@ -159,14 +159,14 @@ def input_writer(
     long runs of numbers are written alike: symbols are compared, and what options share is copied, by the row.
     """
     parts = context_parts(world, episodes, slots, signs, audits, pretrained_contexts)
-    if native_episodes.can_write(episodes.options):
-        shared = [part.unsqueeze(2) for part in parts]
-        if episodes.options.shape[-1] == world.option_width:
-            return NativeWriter(None, 0, [episodes.options, *shared], world.options)
-        return NativeWriter(episodes.options, world.symbols, shared, world.options)
+    encoded = episodes.options.shape[-1] == world.option_width
+    pairs = None if encoded else episodes.options
+    shown = [*([episodes.options] if encoded else []), *(part.unsqueeze(2) for part in parts)]
+    if native_episodes.can_write(pairs, shown):
+        return NativeWriter(pairs, world.symbols, shown, world.options)
     context = torch.cat(parts, dim=-1).transpose(2, 3).unsqueeze(3)
-    width, stored = world.option_width, episodes.options.movedim(4, 2)  # encoded already, or pairs of symbols
-    if stored.shape[2] == width:
+    width, stored = world.option_width, episodes.options.movedim(4, 2)
+    if encoded:
 
         def write(step: int, out: Tensor) -> None:
             out[:, width:] = context[step]

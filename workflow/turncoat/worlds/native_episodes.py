@@ -78,7 +78,7 @@ def scale_to_unit(vectors: Tensor) -> Tensor:
 def can_value(attributes: Tensor, objectives: Tensor) -> bool:
     """Whether `value_options` knows attributes (S, E, N, B, d) that lie in memory as these, and such objectives."""
     stored, count = attributes.permute(1, 0, 4, 2, 3), attributes.shape[-1]
-    alike = objectives.shape[-3] == 1 and objectives.dtype == attributes.dtype == torch.float32
+    alike = objectives.ndim == 5 and objectives.shape[2] == 1 and objectives.dtype == attributes.dtype == torch.float32
     return (
         has_kernels(attributes)
         and stored.is_contiguous()
@@ -101,13 +101,10 @@ def value_options(attributes: Tensor, objectives: Tensor) -> Tensor:
     return utilities
 
 
-def can_write(options: Tensor) -> bool:
-    """Whether `writer` knows options (S, E, N, B, numbers), encoded, or pairs of symbols, that lie in memory so."""
-    return has_kernels(options) and (options.dtype == torch.float32 or _episodes_last(options))
-
-
-def _episodes_last(pairs: Tensor) -> bool:
-    return pairs.dtype == torch.uint8 and pairs.stride(3) == 1
+def can_write(pairs: Tensor | None, parts: Sequence[Tensor]) -> bool:
+    """Whether `NativeWriter` knows parts of these types, and pairs of symbols, if there are any, that lie so."""
+    known = pairs is None or (pairs.dtype == torch.uint8 and pairs.stride(3) == 1)
+    return known and all(has_kernels(part) and part.dtype == torch.float32 for part in parts)
 
 
 class NativeWriter:
@@ -118,7 +115,7 @@ class NativeWriter:
         self.kernel = _kernels().lay_out
         self.pairs = None if pairs is None else pairs.movedim(-1, 2)
         self.parts = [part.expand(-1, -1, options, -1, -1) for part in parts]
-        _, members, options, episodes, _ = self.parts[0].shape
+        self.steps, members, options, episodes, _ = self.parts[0].shape
         self.shown = (Part * len(parts))()
         self.begins = [(part.data_ptr(), part.stride(0) * part.element_size()) for part in self.parts]
         for place, part in zip(self.shown, self.parts, strict=True):
@@ -127,9 +124,13 @@ class NativeWriter:
         self.layout.shown = ctypes.addressof(self.shown)
         if self.pairs is not None:
             self.layout.attributes, self.layout.pair_strides = self.pairs.shape[2], self.pairs.stride()[1:4]
+        inputs = 2 * symbols * self.layout.attributes + sum(part.shape[-1] for part in self.parts)
+        self.shape = (members, inputs, options, episodes)
 
     def of_step(self, step: int) -> Layout:
-        """How a step is laid out, but for where, until another step is asked for."""
+        """How a step is laid out, but for where, until another is asked for. Raises IndexError where there is none."""
+        if not 0 <= step < self.steps:
+            raise IndexError(f"there is no step {step}; allowed: 0 to {self.steps - 1}")
         for place, (begin, stride) in zip(self.shown, self.begins, strict=True):
             place.numbers = begin + step * stride
         if self.pairs is not None:
@@ -137,10 +138,13 @@ class NativeWriter:
         return self.layout
 
     def __call__(self, step: int, out: Tensor) -> None:
-        """Lay a step out. Raises ValueError for a buffer of another shape."""
+        """Lay a step out. Raises ValueError for a buffer of another shape or type, IndexError for no step of these."""
         layout = Layout.from_buffer_copy(self.of_step(step))
-        if (len(out), *out.shape[2:]) != (layout.members, layout.options, layout.episodes) or out.stride(3) != 1:
-            raise ValueError(f"a buffer has shape {tuple(out.shape)} and strides {out.stride()}")
+        if out.shape != self.shape or out.stride(3) != 1 or out.dtype != torch.float32:
+            raise ValueError(
+                f"a buffer has shape {tuple(out.shape)}, strides {out.stride()} and is {out.dtype}; allowed: "
+                f"{self.shape}, float32, its last numbers side by side"
+            )
         layout.out, layout.out_strides = out.data_ptr(), out.stride()[:3]
         self.kernel(ctypes.byref(layout))
 
