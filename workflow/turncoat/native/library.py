@@ -104,7 +104,7 @@ def compiled(sources: Sequence[Path], compiler: Path, folder: Path) -> Path:
     made_of = [*(source.read_text() for source in sources), *flags, str(compiler.resolve()), processor()]
     made_of.append(str(compiler.stat().st_mtime_ns))  # another version in the same place
     library = folder / f"kernels-{hashlib.sha256('|'.join(made_of).encode()).hexdigest()[:16]}.so"
-    if not library.exists():
+    if not library.exists() or not library.stat().st_size:  # cut short as a machine may that loses power
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             part = Path(scratch) / library.name
