@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from turncoat.configuration.sections import DODGES
-from turncoat.fingerprint import imported_files, stage_fingerprint
+from turncoat.fingerprint import imported_files, stage_fingerprint, stage_modules
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -25,6 +25,9 @@ WORLD = """class World:
     def draw(self):
         import turncoat.late
         return turncoat.late
+"""
+KERNEL = """/* what it does */
+int two(void) { return 1 + 1; } // for short
 """
 FILES = {
     "__init__.py": "",
@@ -171,3 +174,27 @@ def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new) if old else new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("what it does", "what it\n   does now", True),
+        (" // for short", "", True),
+        ("{ return", "{\n    return", True),
+        ("1 + 1", "1 - 1", False),
+        ("1 + 1", "1 /* + */ - 1", False),
+    ],
+)
+def test_of_c_what_is_compiled_counts_and_no_comment(package: Path, old: str, new: str, same: bool) -> None:
+    kernel = package / "training/kernel.c"
+    kernel.write_text(KERNEL)
+    before = stage_fingerprint("train", package)
+    edit(kernel, old, new)
+    assert (stage_fingerprint("train", package) == before) == same
+
+
+def test_the_kernels_count_in_every_training() -> None:
+    for stage in ("pretrain", "finetune"):
+        found = {path.name for path in stage_modules(stage)}
+        assert {"step.c", "episodes.c", "layout.h", "library.py"} <= found

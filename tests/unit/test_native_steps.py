@@ -219,8 +219,15 @@ def test_what_explodes_is_frozen_at_the_same_step_with_the_same_bits() -> None:
     assert same_bits(found.trajectory.weights, expected.trajectory.weights)
 
 
-def test_a_hook_on_the_gradient_comes_between_passes_and_optimizer() -> None:
+def test_a_hook_on_the_gradient_comes_between_passes_and_optimizer(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
+    found: list[NativeStep | None] = []
+
+    def watched(*arguments: Any) -> NativeStep | None:
+        found.append(native_step(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(loop, "native_step", watched)
 
     def halve(stack: Stack, gradient: Stack, beginning: Stack) -> None:
         seen.append(stack.flat.clone())
@@ -238,6 +245,7 @@ def test_a_hook_on_the_gradient_comes_between_passes_and_optimizer() -> None:
         weights.append(course.weights)
     assert torch.equal(*weights)
     assert len(seen) == 40 and torch.equal(seen[0], make_stack(FACTS, SEEDS, width=64).flat)
+    assert found[0] is not None and not found[0].moves and found[1] is None
 
 
 def test_a_first_step_of_other_bits_leaves_training_to_pytorch(

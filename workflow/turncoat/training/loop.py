@@ -160,14 +160,14 @@ def _step_by_step(
     """Go on after `step` steps with that window; stops at each check and between windows."""
     columns = readout_columns(recipe.heads, stack.architecture.attributes)
     gradient = stack.with_flat(torch.zeros_like(stack.flat))  # its padding stays zero
-    started = gated is not None or intervention.routes is not None  # those have backward passes of their own
+    asked = gated is not None or intervention.routes is not None  # for native steps: those have passes of their own
     native: NativeStep | None = None
     while step < recipe.steps:
         for batch in islice(stream(window), recipe.steps - step):
-            if not started:
+            if not asked:
                 moved = optimizer if intervention.gradient is None else None  # a hook comes between the two otherwise
                 native = native_step(stack, gradient, batch, recipe.heads, recipe.entropy_bonus, moved)
-                started = True
+                asked = True
             step += 1
             checked = step in checks
             before = stack.flat.clone() if checked or intervention.after_step is not None else stack.flat
