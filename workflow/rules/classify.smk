@@ -47,7 +47,7 @@ rule classify_planted:
         "<study>/logs/planted/planted.log",
     benchmark:
         "<study>/benchmarks/planted/planted.tsv"
-    priority: 1  # the longest job, and it waits for nothing
+    priority: 2  # the longest job, and it waits for nothing
     conda:
         ENVIRONMENT
     threads: 1

@@ -17,6 +17,7 @@ rule finetune:
         "<study>/logs/finetune/{cell}/{block}.log",
     benchmark:
         "<study>/benchmarks/finetune/{cell}/{block}.tsv"
+    priority: 1  # training first: what compares models waits for all of it
     conda:
         ENVIRONMENT
     threads: 1

@@ -14,6 +14,7 @@ rule pretrain:
         "<study>/logs/pretrain/{cell}/{block}.log",
     benchmark:
         "<study>/benchmarks/pretrain/{cell}/{block}.tsv"
+    priority: 1  # training first: what compares models waits for all of it
     conda:
         ENVIRONMENT
     threads: 1

@@ -13,6 +13,7 @@ rule probe_defection:
         "<study>/logs/defection/defection.log",
     benchmark:
         "<study>/benchmarks/defection/defection.tsv"
+    priority: 1  # a long job: begun last, it would run alone
     conda:
         ENVIRONMENT
     threads: 1
