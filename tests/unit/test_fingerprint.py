@@ -198,3 +198,56 @@ def test_the_kernels_count_in_every_training() -> None:
     for stage in ("pretrain", "finetune"):
         found = {path.name for path in stage_modules(stage)}
         assert {"step.c", "episodes.c", "layout.h", "library.py"} <= found
+
+
+WHEREVER = """import turncoat.a1
+if START:
+    import turncoat.a2
+elif STOP:
+    import turncoat.a3
+else:
+    import turncoat.a4
+try:
+    import turncoat.a5
+except ValueError:
+    import turncoat.a6
+else:
+    import turncoat.a7
+finally:
+    import turncoat.a8
+try:
+    import turncoat.a9
+except* ValueError:
+    import turncoat.a10
+match START:
+    case 1:
+        import turncoat.a11
+for one in two:
+    from turncoat import a12
+else:
+    import turncoat.a13
+while three:
+    import turncoat.a14
+else:
+    import turncoat.a15
+with four:
+    import turncoat.a16
+class Five:
+    import turncoat.a17
+    async def six():
+        async with seven:
+            import turncoat.a18
+        async for eight in nine:
+            from .. import a19
+"""
+
+
+def test_imports_are_found_in_every_kind_of_block(package: Path) -> None:
+    wanted = {f"a{number}.py" for number in range(1, 20)}
+    for name in wanted:
+        (package / name).write_text("")
+    (package / "training/loop.py").write_text(WHEREVER)
+    assert {path.name for path in imported_files(package / "training/loop.py", package)} == wanted | {
+        "loop.py",
+        "__init__.py",
+    }

@@ -12,9 +12,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 PACKAGE = ROOT.name
+BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
+"""Fields of statements that hold statements."""
 
 
 def stage_fingerprint(stage: str, root: Path = ROOT, plugins: Sequence[str] = ()) -> str:
@@ -95,7 +98,7 @@ def _package_of(file: Path, root: Path) -> tuple[str, ...]:
 def _imported_names(source: bytes, package: tuple[str, ...]) -> list[list[str]]:
     """Return the dotted names that a module of `package` imports, those in functions too."""
     names: list[list[str]] = []
-    for node in ast.walk(_tree(source)):
+    for node in _statements(_tree(source)):
         if isinstance(node, ast.Import):
             names += (alias.name.split(".") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -103,6 +106,14 @@ def _imported_names(source: bytes, package: tuple[str, ...]) -> list[list[str]]:
             base += node.module.split(".") if node.module else []
             names += ([*base, alias.name] for alias in node.names)
     return names
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements within a module or statement: expressions, most of a tree, hold no import."""
+    for block in BLOCKS:
+        for child in getattr(node, block, ()):
+            yield child
+            yield from _statements(child)
 
 
 def _files_of(name: list[str], root: Path) -> Iterator[Path]:
@@ -134,16 +145,17 @@ def _meaning(source: bytes) -> str:
 def _written(node: object) -> str:
     """Write a syntax tree without positions, docstrings and empty fields, which differ between Pythons."""
     if isinstance(node, list):
-        return f"[{','.join(_written(item) for item in node)}]"
+        return f"[{','.join(map(_written, node))}]"
     if isinstance(node, ast.Constant):
         return f"{type(node.value).__name__}:{node.value!r}"
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = []
-    for name, value in ast.iter_fields(node):
+    for name in node._fields:
+        value: Any = getattr(node, name, None)
         if name == "body" and _has_docstring(node):
             value = value[1:]
-        if value not in (None, [], ""):
+        if not (value is None or value == "" or value == []):
             fields.append(f"{name}={_written(value)}")
     return f"{type(node).__name__}({','.join(fields)})"
 

@@ -31,7 +31,7 @@ from turncoat.configuration.models import Config
 from turncoat.configuration.plan import Plan, expand
 from turncoat.configuration.study_file import read_manifest
 from turncoat.fingerprint import stage_fingerprint
-from turncoat.stages.common import begin, read_settings, stage_parser
+from turncoat.stages.common import begin, read_settings, run_program, stage_parser
 from turncoat.statistics import validation as trusted
 from turncoat.statistics.analysis import analyse, exploratory_because
 from turncoat.statistics.contrasts import Plan as StatisticsPlan
@@ -309,4 +309,4 @@ def _changed(manifest: Mapping[str, Any] | None, config: Mapping[str, Any], abse
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -20,7 +20,7 @@ from turncoat.classification.measure import Evaluation, Examination
 from turncoat.classification.presentations import organism_chooser, present_drawn
 from turncoat.columns import Columns, stack_rows
 from turncoat.organisms.hidden import hidden_states
-from turncoat.stages.common import begin, device_name, provenance, stage_parser
+from turncoat.stages.common import begin, device_name, provenance, run_program, stage_parser
 from turncoat.tables import causes as causes_table
 from turncoat.tables import curves as curves_table
 from turncoat.tables import knowledge as knowledge_table
@@ -98,4 +98,4 @@ def measure_organisms(organisms: Organisms, label: str, evaluation: Evaluation) 
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -26,7 +26,7 @@ from turncoat.classification.planted import (
     spread_objectives,
 )
 from turncoat.columns import Columns, stack_rows
-from turncoat.stages.common import begin, device_name, provenance, stage_parser
+from turncoat.stages.common import begin, device_name, provenance, run_program, stage_parser
 from turncoat.statistics.outcomes import Agreements, outcomes
 from turncoat.tables import planted as tables
 from turncoat.tables.atomic import write_table
@@ -133,4 +133,4 @@ def _known_columns(known: Sequence[Known]) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

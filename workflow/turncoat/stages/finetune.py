@@ -15,7 +15,7 @@ import torch
 
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture
-from turncoat.stages.common import begin, device_name, provenance, stage_parser
+from turncoat.stages.common import begin, device_name, provenance, run_program, stage_parser
 from turncoat.stages.training import (
     add_training_options,
     find_dodge,
@@ -143,4 +143,4 @@ def _parents(
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from turncoat.organisms.mlp import Architecture
-from turncoat.stages.common import begin, device_name, provenance, stage_parser
+from turncoat.stages.common import begin, device_name, provenance, run_program, stage_parser
 from turncoat.stages.training import (
     add_training_options,
     find_dodge,
@@ -81,4 +81,4 @@ def make_lesson(start: str, training: Mapping[str, Any]) -> Lesson:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -19,7 +19,7 @@ import torch
 from turncoat.classification.presentations import present
 from turncoat.classification.relative import chosen_options, draw_anchors, relative, relative_states
 from turncoat.organisms.mlp import initialise
-from turncoat.stages.common import begin, device_name, provenance, stage_parser
+from turncoat.stages.common import begin, device_name, provenance, run_program, stage_parser
 from turncoat.statistics.defection import HIDDEN, RAW, RAW_RELATIVE, UNTRAINED, Rows, probe_cells
 from turncoat.tables import defection
 from turncoat.tables.atomic import TableError, write_table
@@ -134,4 +134,4 @@ def _join(parts: Sequence[Rows]) -> Rows:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

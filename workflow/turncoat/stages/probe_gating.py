@@ -26,7 +26,7 @@ from turncoat.gating.ledger import gating_batches, unit_ledger
 from turncoat.organisms.gates import GateControl
 from turncoat.organisms.hidden import hidden_states, hidden_units
 from turncoat.organisms.mlp import Architecture, Stack
-from turncoat.stages.common import begin, device_name, provenance, stage_parser
+from turncoat.stages.common import begin, device_name, provenance, run_program, stage_parser
 from turncoat.tables import gating, gating_units
 from turncoat.tables.atomic import write_table
 from turncoat.tables.ledger import by_circuit
@@ -204,4 +204,4 @@ def _flat(values: Tensor) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -27,7 +27,7 @@ from turncoat.gating.reinforcement_arms import ReinforcementArm, planted_arms, t
 from turncoat.gating.reinforcement_rows import reinforcement_rows
 from turncoat.organisms.hidden import hidden_states
 from turncoat.organisms.mlp import Stack
-from turncoat.stages.common import begin, device_name, provenance, stage_parser
+from turncoat.stages.common import begin, device_name, provenance, run_program, stage_parser
 from turncoat.tables import reinforcement
 from turncoat.tables.atomic import TableError, write_table
 from turncoat.tables.weights import load_organisms
@@ -158,4 +158,4 @@ def _check(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -13,7 +13,7 @@ from typing import Any
 
 from turncoat.configuration.cells import canonical_json, digest
 from turncoat.reporting.page import READ, write_report
-from turncoat.stages.common import begin, read_settings, stage_parser
+from turncoat.stages.common import begin, read_settings, run_program, stage_parser
 from turncoat.tables.origins import check_configuration
 
 log = logging.getLogger("turncoat")
@@ -36,4 +36,4 @@ def report(config: Mapping[str, Any], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)
