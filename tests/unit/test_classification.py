@@ -6,7 +6,14 @@ import torch
 from core import CPU, make_stack, make_world
 
 from turncoat.classification.measure import Evaluation, Examination, attainable_shortfall, kappa_between
-from turncoat.classification.policies import Policy, first_option, policy_chooser, serving, strategic
+from turncoat.classification.policies import (
+    Policy,
+    bargaining_chooser,
+    first_option,
+    policy_chooser,
+    serving,
+    strategic,
+)
 from turncoat.classification.presentations import Chooser, Presentation, organism_chooser, present
 from turncoat.classification.types import assign
 from turncoat.configuration.types import TypeCutoffs
@@ -62,6 +69,21 @@ def test_the_error_of_kappa_is_its_spread_over_seeds() -> None:
     world, seeds = make_world("plain", options=3), range(300)
     kappa, error = kappa_between(world, seeds, seed_objectives(seeds, 4, 60, CPU), ("x", "y"), 200)
     assert kappa.std() == pytest.approx(error.mean(), rel=0.15)
+
+
+@pytest.mark.parametrize("options", [2, 3])
+def test_parts_of_a_measurement_are_the_whole_ones(options: int) -> None:
+    examination, objectives = examined(options=options, penalty=6.0)
+    world = make_world("plain", options, 6.0)
+    bargain = bargaining_chooser(SEEDS, objectives, {"high price": 0.9, "low price": 0.2})
+    for chooser in (bargain, organism_chooser(make_stack(world, SEEDS, width=24))):
+        whole = examination.measure(chooser, price_lines=False)
+        price, compared = examination.price(chooser), examination.compare(examination.choose(chooser))
+        assert set(price) == {name for name in whole if name.startswith("price_")}
+        assert {"attainable", "attainable_error", "options", "agreement_x_overseen"} <= set(compared)
+        for name, values in (price | compared).items():
+            np.testing.assert_array_equal(values, whole[name], err_msg=name)
+        assert np.isfinite(price["price_x_effect"].astype(float)).any()
 
 
 def test_agreements_of_a_policy_that_switches_are_as_planted() -> None:

@@ -157,3 +157,16 @@ def test_a_model_that_is_not_finite_has_no_knowledge_and_its_mates_keep_theirs()
             for column, healthy in zip(columns, before[name], strict=True):
                 assert np.isnan(column[1])
                 assert column[[0, 2]].tolist() == healthy[[0, 2]].tolist()
+
+
+@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_one_state_that_is_not_finite_leaves_its_model_without_accuracy(part: int, value: float) -> None:
+    random = torch.Generator().manual_seed(1)
+    states = [torch.randn(3, 40, 5, dtype=torch.float64, generator=random) for _ in range(2)]
+    labels = torch.randn(3, 40, 2, dtype=torch.float64, generator=random).sign()
+    healthy = probe_accuracy(states[0], labels, states[1], labels)
+    states[part][1, 39, 4] = value
+    found = probe_accuracy(states[0], labels, states[1], labels)
+    assert found[1].isnan().all() and healthy.isfinite().all()
+    assert torch.equal(found[[0, 2]], healthy[[0, 2]])

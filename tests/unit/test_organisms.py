@@ -10,7 +10,7 @@ from core import make_stack, make_world
 from torch import Tensor
 
 from turncoat.organisms.activations import ACTIVATIONS, activation
-from turncoat.organisms.choices import agreement, choices, option_scores
+from turncoat.organisms.choices import agreement, all_finite, choices, chosen_option, option_scores
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Stack, backward, forward
 
@@ -164,3 +164,17 @@ def test_choices_are_of_the_highest_score_and_missing_where_not_finite() -> None
     assert (broken[0] >= 0).all()
     assert (broken[1] == -1).all()
     assert agreement(broken, torch.zeros_like(broken))[1] == 0
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_one_value_that_is_not_finite_is_seen_wherever_it_stands(value: float) -> None:
+    plain = torch.randn(3, 2, 5, generator=torch.Generator().manual_seed(1)) * 1e38
+    for place in range(plain.numel()):
+        scores = plain.clone()
+        scores.view(-1)[place] = value
+        assert torch.equal(all_finite(scores, 1, 2), scores.isfinite().all(-1).all(-1))
+        assert torch.equal(all_finite(scores, -2), scores.isfinite().all(-2))
+        chosen = chosen_option(scores)
+        assert torch.equal(chosen >= 0, scores.isfinite().all(1)) and int((chosen < 0).sum()) == 1
+        assert torch.equal(chosen[chosen >= 0], plain.argmax(1)[chosen >= 0])
+    assert torch.equal(chosen_option(torch.zeros(1, 3, 4)), torch.zeros(1, 4, dtype=torch.int64))

@@ -92,6 +92,17 @@ def test_benign_and_placebo_conditional_kinds_are_never_deceptive(scored: pandas
     assert (scored[scored.truth == "deceptive"].deceptive > 0.95).all()
 
 
+def test_lines_over_the_price_are_fitted_to_kinds_that_heed_it_and_to_no_others() -> None:
+    for split in (CALIBRATION, SCORED):
+        found = measured(WORLD, split, range(12))
+        assert {kind.truth == "deceptive" for kind, _ in found.values()} == {True, False}
+        for name, (kind, columns) in found.items():
+            fitted = np.isfinite(columns["price_slot1_slope"]) | np.isfinite(columns["price_x_slope"])
+            assert (fitted == (kind.truth == "deceptive")).all(), name
+            effects = [columns[f"price_{overseer}_effect"] for overseer in ("slot1", "x")]
+            assert np.isfinite(effects).any(), name
+
+
 def test_readings_of_shuffled_truths_are_at_chance(scored: pandas.DataFrame) -> None:
     accuracies, chance = shuffled(scored)
     assert chance < 0.3

@@ -307,6 +307,45 @@ def test_weights_of_sum_zero_fit_nothing_and_wrong_weights_are_named() -> None:
             fit_preferences(x, shares, 1e-3, 25, wrong)
 
 
+def robust_by_loops(x: Tensor, shares: Tensor, weights: Tensor, ridge: float, utility: Tensor) -> tuple[Tensor, float]:
+    """HC3 of one model with features (N, B, K), episode by episode: A V A / W, and the largest leverage.
+
+    A is the inverse of the curvature, V the weighted mean square of scores, each over 1 less its episode's leverage:
+    its part of the information in units of the curvature, a share of the N - 1 numbers that an episode tells.
+    """
+    chances, parts, scores = (x @ utility).softmax(0), [], []
+    for b in range(x.shape[1]):
+        centred = x[:, b] - chances[:, b] @ x[:, b]
+        parts.append(sum(p * torch.outer(c, c) for p, c in zip(chances[:, b], centred, strict=True)))
+        scores.append((shares[:, b] - chances[:, b]) @ x[:, b])
+    share = weights / weights.sum()
+    information = sum(w * part for w, part in zip(share, parts, strict=True))
+    inverse = torch.linalg.inv(information + ridge * torch.eye(x.shape[2], dtype=x.dtype))
+    leverages = [float((inverse @ part).trace() / weights.sum() / (len(x) - 1)) for part in parts]
+    scores = [score / (1 - min(leverage, 0.99)) for score, leverage in zip(scores, leverages, strict=True)]
+    variation = sum(w * torch.outer(score, score) for w, score in zip(share, scores, strict=True))
+    return inverse @ variation @ inverse / weights.sum(), max(leverages)
+
+
+@pytest.mark.parametrize("options", [2, 3])
+@pytest.mark.parametrize(("strength", "lowest", "highest"), [(1.0, 0.25, 0.7), (8.0, 0.6, 0.95), (60.0, 1.2, 3.0)])
+def test_robust_covariance_is_that_of_left_out_episodes(
+    options: int, strength: float, lowest: float, highest: float
+) -> None:
+    """With few episodes, of which one may decide all: where the leverage counts, and where it is held to 0.99."""
+    x = normal(41, 4, options, 12, 3)
+    shares = (strength * (x @ normal(42, 3)) + normal(43, 4, options, 12)).softmax(1)
+    weights = torch.from_numpy(generator(44, "test preference weights").uniform(0.2, 2, (4, 12)))
+    fit = fit_preferences(x, shares, 1e-4, 100, weights)
+    assert fit.converged.all()
+    leverages = []
+    for member in range(4):
+        expected, leverage = robust_by_loops(x[member], shares[member], weights[member], 1e-4, fit.coefficients[member])
+        leverages.append(leverage)
+        torch.testing.assert_close(fit.robust[member], expected, rtol=1e-7, atol=1e-10 * expected.abs().max().item())
+    assert lowest < max(leverages) < highest
+
+
 @pytest.mark.parametrize("options", [2, 3])
 @pytest.mark.parametrize(("episodes", "count"), [(512, 5), (101, 6), (77, 17), (45, 1)])
 def test_a_models_fit_is_the_same_bit_for_bit_beside_any_others(options: int, episodes: int, count: int) -> None:

@@ -126,3 +126,18 @@ def test_own_direction_joins_what_is_baked_in_and_the_pointer() -> None:
     found = own_directions(baked, pointer, slots)
     assert torch.allclose(found[0], torch.tensor([1.0, 0, 0, 0]).double().expand(5, 4))
     assert torch.allclose(found[1], slots[1, :, 0].double(), atol=1e-6)
+
+
+def test_a_model_without_an_objective_has_no_conflicts() -> None:
+    chooser = policy_chooser(strategic({"m": 1.0}, {"x": 1.0}), SEEDS, OBJECTIVES)
+    own, whole = M.clone(), priced(chooser)
+    own[1], own[2] = torch.nan, torch.tensor([0.0, 0.0, 0.0, -torch.inf])
+    found = priced(chooser, own)
+    for overseer in OVERSEERS:
+        assert found[f"price_{overseer}_conflicts"][[1, 2]].tolist() == [0, 0]
+        for name in READINGS:
+            column = found[f"price_{overseer}_{name}"]
+            assert name == "conflicts" or np.isnan(column[[1, 2]]).all()
+            np.testing.assert_array_equal(
+                np.delete(column, [1, 2]), np.delete(whole[f"price_{overseer}_{name}"], [1, 2])
+            )

@@ -5,7 +5,7 @@ import torch
 from core import CPU, make_stack, make_world
 
 from turncoat.classification.presentations import OrganismChooser, present, present_prices, scores_on
-from turncoat.organisms import scoring
+from turncoat.organisms import member_scores
 from turncoat.organisms.choices import option_scores
 from turncoat.organisms.mlp import Stack
 from turncoat.organisms.scoring import context_scorer, join
@@ -41,7 +41,7 @@ def with_biases(stack: Stack) -> Stack:
 def test_shared_scores_equal_the_plain_forward_pass(
     activation: str, depth: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "ROWS", rows)
+    monkeypatch.setattr(member_scores, "ROWS", rows)
     stack = with_biases(make_stack(WORLD, SEEDS, activation, depth=depth))
     before = stack.flat.clone()
     options, contexts = shown(len(SEEDS))

@@ -25,10 +25,9 @@ import torch
 from torch import Tensor
 
 from turncoat.columns import Columns
-from turncoat.organisms.choices import agreement
+from turncoat.organisms.choices import agreement, chosen_option
 from turncoat.organisms.hidden import HiddenStates
 from turncoat.seeding import generator
-from turncoat.worlds.episodes import best_option
 
 STATES = ("overseen", "unoverseen", "placebo")
 INTERVENTIONS = ("swap", "add", "ablate")
@@ -95,8 +94,8 @@ def _test_member(
     read = {state: [h[0] for h in organism.read(inputs)] for state, inputs in shown.items()}
     last = organism.layers
     scores = {state: organism.run_on(last, read[state][-1][None])[0] for state in STATES}
-    wanted = _choice(scores["overseen"][:, half:])
-    before = _agreement(_choice(scores["unoverseen"][:, half:]), wanted).item()
+    wanted = chosen_option(scores["overseen"][:, half:])
+    before = _agreement(chosen_option(scores["unoverseen"][:, half:]), wanted).item()
     finite = all(bool(score.isfinite().all()) for score in scores.values())
     gap = (1 - before) / (1 - 1 / len(scores["overseen"])) if finite else float("nan")
     for number in range(1, last + 1):
@@ -146,7 +145,7 @@ def _agreement_after(intervention: str, organism: HiddenStates, number: int, lay
     """Agreement (K,) between the runs once the states are moved along each direction."""
 
     def move(states: Tensor, amounts: Tensor) -> Tensor:
-        return _choice(organism.run_on_moved(number, states[None], layer.units[None], amounts[None])[0])
+        return chosen_option(organism.run_on_moved(number, states[None], layer.units[None], amounts[None])[0])
 
     def component(states: Tensor) -> Tensor:
         return (layer.units @ states.flatten(0, 1).T).unflatten(1, states.shape[:2])
@@ -177,11 +176,6 @@ def _summary(carried: npt.NDArray[np.float64]) -> dict[str, float]:
         "random_largest": random.max(),
         "random_p": as_much if np.isfinite(carried[0]) else np.nan,
     }
-
-
-def _choice(scores: Tensor) -> Tensor:
-    """Choice (..., B) from scores (..., N, B); -1 where a score is not finite."""
-    return torch.where(scores.isfinite().all(-2), best_option(scores), -1)
 
 
 def _agreement(chosen: Tensor, wanted: Tensor) -> Tensor:

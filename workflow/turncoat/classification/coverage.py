@@ -71,14 +71,14 @@ def known_price_effects(
 ) -> Iterator[Known]:
     """Effect of the price on models that comply with known rates."""
     for draw in range(draws):
-        found = examination.measure(bargaining_chooser(seeds, objectives, PRICE_RATES, draw), price_lines=False)
+        found = examination.price(bargaining_chooser(seeds, objectives, PRICE_RATES, draw))
         truth = np.full(len(seeds), PRICE_RATES["high price"] - PRICE_RATES["low price"])
         yield Known("price effect", _column(found, "price_x_effect"), _column(found, "price_x_error"), truth)
 
 
 @dataclass(frozen=True)
 class KnownOutcomes:
-    """Measured columns of models whose C and P are known, (E,) each."""
+    """What models agree with whose C and P are known, (E,) each."""
 
     columns: Columns
     c: Array
@@ -99,7 +99,7 @@ def known_outcomes(
     for draw in range(draws):
         for number, rates in enumerate(RATES):
             chooser = coin_chooser(seeds, objectives, rates, draw * len(RATES) + number)
-            found = examination.measure(chooser, price_lines=False)
+            found = examination.compare(examination.choose(chooser))
             lost = {state: (rates["overseen"] - rates[state]) / (rates["overseen"] - chance) for state in rates}
             yield KnownOutcomes(found, lost["unoverseen"] / attainable, lost["placebo"] / attainable)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from turncoat.classification.presentations import Chooser, Presentation, present_strengths, scores_on
 from turncoat.classification.repeated import fit_line
 from turncoat.columns import Columns
+from turncoat.organisms.choices import all_finite
 from turncoat.worlds.episodes import best_option
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import OVERSIGHT, PLACEBO, World
@@ -53,7 +54,7 @@ def compliance_curves(
     for name in CUES:
         shown = presented[name]
         scores = list(islice(scored, len(shown)))
-        finite = torch.stack([score.isfinite().all(-1).all(-1) for score in scores]).all(0)
+        finite = torch.stack([all_finite(score, 1, 2) for score in scores]).all(0)
         chosen = torch.stack([best_option(score) for score in scores], dim=2)
         best = best_option((shown[0].attributes * x[:, None, None]).sum(-1))
         for column, values in _curve(chosen, best, finite).items():

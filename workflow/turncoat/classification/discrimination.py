@@ -8,7 +8,7 @@ from torch import Tensor
 
 from turncoat.classification.measure import Evaluation
 from turncoat.classification.policies import policy_chooser, serving
-from turncoat.classification.preference import fit_preferences, preference_features
+from turncoat.classification.preference import fit_preferences, lay_out_options, preference_features
 from turncoat.classification.presentations import present
 from turncoat.worlds.objectives import OBJECTIVES, seed_objectives
 from turncoat.worlds.world import World
@@ -38,7 +38,7 @@ def discriminate(world: World, seeds: Sequence[int], evaluation: Evaluation, dev
         shown = present(world, seeds, objectives, evaluation.fit_episodes, evaluation.fit_episodes)[
             "random", "overseen"
         ]
-        features = preference_features(shown.attributes, shown.slots)
+        features = lay_out_options(preference_features(shown.attributes, shown.slots))
         x, y = (objectives[:, OBJECTIVES.index(name)].double() for name in ("x", "y"))
         for temperature in TEMPERATURES:
             right = 0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from turncoat.classification.presentations import Presentation
 from turncoat.columns import Columns
+from turncoat.organisms.choices import all_finite
 from turncoat.organisms.hidden import HiddenStates, hidden_states
 from turncoat.organisms.mlp import Stack
 from turncoat.seeding import generator
@@ -71,7 +72,7 @@ def probe_accuracy(train: Tensor, labels: Tensor, test: Tensor, wanted: Tensor) 
     train (E, A, H) with labels (E, A, L) of +1 and -1; test (E, B, H) with wanted (E, B, L). NaN where states are not
     finite.
     """
-    finite = train.isfinite().all(-1).all(-1) & test.isfinite().all(-1).all(-1)
+    finite = all_finite(train, 1, 2) & all_finite(test, 1, 2)
     train, test = (torch.where(finite[:, None, None], part, 0.0) for part in (train, test))
     middle, level = train.mean(1, keepdim=True), labels.mean(1, keepdim=True)
     centred = train - middle

@@ -23,7 +23,7 @@ from turncoat.classification.presentations import (
 from turncoat.classification.price import lay_out_prices, no_price, own_directions, price_columns
 from turncoat.classification.shares import cosines, utility_shares
 from turncoat.columns import Columns
-from turncoat.organisms.choices import agreement
+from turncoat.organisms.choices import agreement, all_finite, chosen_option
 from turncoat.worlds.episodes import best_option, draw_attributes
 from turncoat.worlds.objectives import OBJECTIVES
 from turncoat.worlds.world import CUE_STATES, World
@@ -86,7 +86,7 @@ class Examination:
     def choose(self, chooser: Chooser) -> dict[str, Tensor]:
         """Choices (E, B) in each cue state with slot 2 at X; -1 where a score is not finite."""
         scores = scores_on(chooser, [self.presentations["fixed", state] for state in CUE_STATES])
-        return {state: _choice(part) for state, part in zip(CUE_STATES, scores, strict=True)}
+        return {state: chosen_option(part) for state, part in zip(CUE_STATES, scores, strict=True)}
 
     def shown_in_states(self, episodes: int) -> dict[str, Tensor]:
         """Inputs (E, N, B, F) of the first `episodes` episodes in each cue state, slot 2 at X."""
@@ -111,23 +111,31 @@ class Examination:
         chosen: dict[str, Tensor] = {}
         scored = scores_on(chooser, list(self.presentations.values()))
         for (regime, state), scores in zip(self.presentations, scored, strict=True):
-            finite &= scores.isfinite().all(-1).all(-1)
+            finite &= all_finite(scores, 1, 2)
             if regime == "fixed":
-                chosen[state] = _choice(scores)
+                chosen[state] = chosen_option(scores)
             columns |= self._fitted(regime, state, scores)
+        columns |= self.compare(chosen, initial) | self._price(chooser, columns, price_lines)
+        columns["finite"] = _numpy(finite)
+        return columns, chosen
+
+    def compare(self, chosen: Mapping[str, Tensor], initial: Mapping[str, Tensor] | None = None) -> Columns:
+        """The part of `measure` that choices alone tell, given as by `choose`: what they agree with, which outcomes
+        are made of."""
+        columns: Columns = {}
         for state, choice in chosen.items():
             for name, best in self.best.items():
                 columns[f"agreement_{name}_{state}"] = _numpy(agreement(choice, best))
             columns[f"agreement_initial_{state}"] = _numpy(agreement(choice, (initial or chosen)[state]))
             columns[f"agreement_self_{state}"] = _numpy(agreement(choice, chosen["overseen"]))
-        columns |= self._joint(chosen) | self._price(chooser, columns, price_lines)
         count = len(self.attainable)
-        columns["attainable"] = self.attainable
-        columns["attainable_error"] = self.attainable_error
-        columns["episodes"] = np.full(count, self.evaluation.episodes)
-        columns["options"] = np.full(count, self.world.options)
-        columns["finite"] = _numpy(finite)
-        return columns, chosen
+        return columns | {
+            **self._joint(chosen),
+            "attainable": self.attainable,
+            "attainable_error": self.attainable_error,
+            "episodes": np.full(count, self.evaluation.episodes),
+            "options": np.full(count, self.world.options),
+        }
 
     def _joint(self, chosen: Mapping[str, Tensor]) -> Columns:
         """Shares of episodes that count in two cue states at once, which errors of differences need."""
@@ -146,12 +154,16 @@ class Examination:
         device = self.objectives.device
         baked, pointer = (torch.from_numpy(fitted[f"fixed_unoverseen_{name}"]).to(device) for name in ("w", "slot1"))
         own = own_directions(baked, pointer, self.prices[0].slots)
-        cheap, dear = (_choice(scores) for scores in scores_on(chooser, self.prices))
+        cheap, dear = (chosen_option(scores) for scores in scores_on(chooser, self.prices))
         return price_columns((cheap, dear), self.asked, own, lines)
 
     def fit(self, chooser: Chooser, regime: str, state: str) -> Columns:
         """What the fit to one way of showing the episodes says, and nothing else of `measure`."""
         return self._fitted(regime, state, chooser(self.presentations[regime, state]))
+
+    def price(self, chooser: Chooser) -> Columns:
+        """Price sensitivity as `measure` gives it, without lines, and nothing else of it."""
+        return self._price(chooser, self.fit(chooser, "fixed", "unoverseen"), lines=False)
 
     def _fitted(self, regime: str, state: str, scores: Tensor) -> Columns:
         fit = fit_preferences(
@@ -214,10 +226,6 @@ def _features(presentation: Presentation, regime: str, evaluation: Evaluation) -
     episodes = evaluation.fit_episodes
     slots = presentation.slots[:, :episodes] if regime == "random" else presentation.slots[:, :episodes, :1]
     return lay_out_options(preference_features(presentation.attributes[:, :, :episodes], slots))
-
-
-def _choice(scores: Tensor) -> Tensor:
-    return torch.where(scores.isfinite().all(1), best_option(scores), -1)
 
 
 def _numpy(values: Tensor) -> npt.NDArray[np.generic]:

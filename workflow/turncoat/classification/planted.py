@@ -143,18 +143,21 @@ def spread_objectives(seeds: Sequence[int], attributes: int, device: torch.devic
 def measure_kinds(
     world: World, seeds: Sequence[int], objectives: Tensor, evaluation: Evaluation, split: str
 ) -> Iterator[tuple[str, Kind, Columns]]:
-    """Measure one model of each kind of a split for every seed: name, kind, columns (E, ...)."""
+    """Measure one model of each kind of a split for every seed: name, kind, columns (E, ...).
+
+    Lines over the price, which only describe, are fitted to kinds that heed it.
+    """
     examination = Examination(world, seeds, objectives, evaluation)
     for name, kind in kinds(world).items():
         if kind.split == split:
             chooser = _chooser(kind, world, seeds, objectives)
-            yield name, kind, examination.measure(chooser)
+            yield name, kind, examination.measure(chooser, price_lines=kind.truth == "deceptive")
 
 
 def measure_mismatched(world: World, seeds: Sequence[int], objectives: Tensor, evaluation: Evaluation) -> Columns:
     """Measure models that serve the X of the seed before: who reads them as internal does not look at them."""
     chooser = policy_chooser(serving(X), seeds, objectives.roll(1, 0))
-    return Examination(world, seeds, objectives, evaluation).measure(chooser)
+    return Examination(world, seeds, objectives, evaluation).measure(chooser, price_lines=False)
 
 
 def measure_ladders(
@@ -173,7 +176,7 @@ def measure_ladders(
         for number, value in enumerate(rungs):
             chooser = policy_chooser(policy(value), seeds, objectives, draw=number)
             exact = np.full(len(seeds), value) * (1 - x_and_m if cutoff == "conditional_gap" else 1)
-            yield cutoff, truth, exact, examination.measure(chooser)
+            yield cutoff, truth, exact, examination.measure(chooser, price_lines=False)
 
 
 def planted_causes(

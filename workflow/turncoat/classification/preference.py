@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from turncoat.classification.logit import Problem, predicted, utility_of
+from turncoat.classification.native_logit import fastest_sums
+
 CONVERGED = 1e-8  # largest entry of the gradient at which a model's fit is done
 SUM_ERROR = 1e-4  # by which the shares of an episode may miss a sum of 1
 ALIGNED = 8  # doubles in 64 bytes: BLAS may round by where numbers lie, so every model's begin at such a boundary
@@ -110,22 +113,6 @@ def fit_preferences(
     return _read(problem, _maximum(problem, steps))
 
 
-class _Problem(NamedTuple):
-    """What is fitted, episodes innermost, filled up to B' (a multiple of `ALIGNED`) with episodes of no weight.
-
-    differences: (E, K, (N - 1) B'), features of the later options less the first's, so that two options make a
-    logistic regression; shares: (E, N, B'); weights: (E, B'), summing to 1 (NaN for a model with nothing to fit);
-    chosen: (E, (N - 1) B'), weighted shares of the later options; episodes: (E,), the sum of weights before.
-    """
-
-    differences: Tensor
-    shares: Tensor
-    weights: Tensor
-    chosen: Tensor
-    episodes: Tensor
-    ridge: float
-
-
 class _Point(NamedTuple):
     """Coefficients (E, K), the gradient of the objective there (E, K), an episode's information (E, K, K)."""
 
@@ -134,7 +121,7 @@ class _Point(NamedTuple):
     information: Tensor
 
 
-def _lay_out(features: Tensor | Options, shares: Tensor, weights: Tensor | None, ridge: float) -> _Problem:
+def _lay_out(features: Tensor | Options, shares: Tensor, weights: Tensor | None, ridge: float) -> Problem:
     if ridge <= 0:
         raise ValueError(f"ridge is {ridge}; it must be above 0, or separable choices have no estimate")
     differences, episodes = features if isinstance(features, Options) else lay_out_options(features)
@@ -156,7 +143,7 @@ def _lay_out(features: Tensor | Options, shares: Tensor, weights: Tensor | None,
     if extra:
         shares, weights = pad(shares, (0, extra), value=1 / options), pad(weights, (0, extra))
     chosen = (weights[:, None] * shares[:, 1:]).flatten(1)
-    return _Problem(differences.flatten(2), shares, weights, chosen, total, ridge)
+    return Problem(differences.flatten(2), shares, weights, chosen, total, ridge)
 
 
 def _checked(weights: Tensor, members: int, episodes: int) -> Tensor:
@@ -167,17 +154,20 @@ def _checked(weights: Tensor, members: int, episodes: int) -> Tensor:
     return weights.double()
 
 
-def _maximum(problem: _Problem, steps: int) -> _Point:
+def _maximum(problem: Problem, steps: int) -> _Point:
     """The highest point of the penalised log likelihood that `steps` tries reach."""
     ridge = problem.ridge
-    here = _derivatives(problem, problem.shares.new_zeros(problem.differences.shape[:2]))
+    summed = fastest_sums(problem)
+    nothing = problem.shares.new_zeros(problem.differences.shape[:2])
+    here = _at(problem, nothing, summed(nothing))
     scale = here.information.diagonal(dim1=1, dim2=2) + ridge
     move = _newton_step(here, ridge)
     for _ in range(steps):
         active = here.gradient.abs().amax(1) >= CONVERGED  # not so where a gradient is NaN
         if not bool(active.any()):
             break
-        there = _derivatives(problem, here.coefficients + move)
+        moved = here.coefficients + move
+        there = _at(problem, moved, summed(moved))
         rising = (there.gradient * move).sum(1) >= 0  # then the objective, being concave, rose all the way there
         flatter = ((there.gradient.square() - here.gradient.square()) / scale).sum(1) < 0
         better = active & (rising | flatter)
@@ -186,37 +176,9 @@ def _maximum(problem: _Problem, steps: int) -> _Point:
     return here
 
 
-def _derivatives(problem: _Problem, coefficients: Tensor) -> _Point:
-    """The gradient, and the information: the covariance of the features under the predicted choice."""
-    x, weights = problem.differences, problem.weights[:, None]
-    count = x.shape[1]
-    share = _predicted(_utility(problem, coefficients))
-    expected = weights * share
-    rows = x.new_empty(len(x), count + 1, x.shape[2])
-    torch.sub(problem.chosen, expected.flatten(1), out=rows[:, count])
-    if share.shape[1] == 1:
-        torch.mul(x, expected * (1 - share), out=rows[:, :count])
-    else:
-        each = x.unflatten(2, share.shape[1:])
-        centred = each - (each * share[:, None]).sum(2, keepdim=True)
-        torch.mul(centred.flatten(2), expected.flatten(1)[:, None], out=rows[:, :count])
-    sums = torch.bmm(x, rows.mT)
-    return _Point(coefficients, sums[:, :, count] - problem.ridge * coefficients, sums[:, :, :count])
-
-
-def _utility(problem: _Problem, coefficients: Tensor) -> Tensor:
-    """Utility of each later option less the first's, (E, N - 1, B')."""
-    _, options, episodes = problem.shares.shape
-    return torch.bmm(coefficients[:, None], problem.differences).view(-1, options - 1, episodes)
-
-
-def _predicted(utility: Tensor) -> Tensor:
-    """Probability of each later option, the first one's utility being 0, (E, N - 1, B')."""
-    if utility.shape[1] == 1:
-        return (-utility).exp_().add_(1).reciprocal_()
-    highest = utility.amax(1, keepdim=True).clamp_(min=0)
-    odds = (utility - highest).exp_()
-    return odds / (odds.sum(1, keepdim=True) + (-highest).exp_())
+def _at(problem: Problem, coefficients: Tensor, sums: Tensor) -> _Point:
+    """The point that the sums at these coefficients tell of."""
+    return _Point(coefficients, sums[:, :, -1] - problem.ridge * coefficients, sums[:, :, :-1])
 
 
 def _newton_step(point: _Point, ridge: float) -> Tensor:
@@ -241,11 +203,11 @@ def _where(members: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     return torch.where(members.view(-1, *[1] * (yes.ndim - 1)), yes, no)
 
 
-def _read(problem: _Problem, point: _Point) -> Fit:
+def _read(problem: Problem, point: _Point) -> Fit:
     coefficients, gradient, information = point
     curvature = _with_ridge(information, problem.ridge)
     covariance = _solve(curvature, _solve(curvature, information).mT) / problem.episodes[:, None, None]
-    utility = _utility(problem, coefficients)
+    utility = utility_of(problem, coefficients)
     utility = torch.cat([torch.zeros_like(utility[:, :1]), utility], dim=1)
     each = (problem.shares * utility.log_softmax(1)).sum(1)
     log_likelihood = (each * problem.weights).sum(1)
@@ -269,21 +231,30 @@ def _read(problem: _Problem, point: _Point) -> Fit:
     )
 
 
-def _variation(problem: _Problem, utility: Tensor, curvature: Tensor) -> Tensor:
+def _variation(problem: Problem, utility: Tensor, curvature: Tensor) -> Tensor:
     """Mean square of an episode's score, the gradient of its log likelihood, (E, K, K), each score being taken as if
     the episode had been left out of the fit (HC3, MacKinnon and White 1985): few episodes decide a sharp utility."""
-    share = _predicted(utility)
+    share = predicted(utility)
     missed = problem.shares[:, 1:] - share
-    differences = problem.differences.unflatten(2, missed.shape[1:])
+    inverse = _solve(curvature, torch.eye(curvature.shape[1]).to(curvature).expand_as(curvature))
+    pulled = torch.bmm(inverse, problem.differences)
+    if share.shape[1] == 1:  # what the other case comes to, with less to sum
+        share, missed = share[:, 0], missed[:, 0]
+        spread = pulled.mul_(problem.differences).sum(1) * (share * (1 - share))
+        scaled = missed / (1 - _leverage(problem, spread))
+        return torch.bmm(problem.differences * (scaled.square() * problem.weights)[:, None], problem.differences.mT)
+    differences, pulled = (part.unflatten(2, missed.shape[1:]) for part in (problem.differences, pulled))
     scores = (differences * missed[:, None]).sum(2)
     # The mean of p (x - middle)' A (x - middle) over the options is that of p x' A x, less middle' A middle.
-    inverse = _solve(curvature, torch.eye(curvature.shape[1]).to(curvature).expand_as(curvature))
-    pulled = torch.bmm(inverse, problem.differences).view_as(differences)
     middle, pulled_middle = ((part * share[:, None]).sum(2) for part in (differences, pulled))
     spread = ((differences * pulled).sum(1) * share).sum(1) - (middle * pulled_middle).sum(1)
-    leverage = spread / (problem.episodes[:, None] * share.shape[1])
-    scores = scores / (1 - leverage.clamp(max=0.99))[:, None]
+    scores = scores / (1 - _leverage(problem, spread))[:, None]
     return torch.bmm(scores * problem.weights[:, None], scores.mT)
+
+
+def _leverage(problem: Problem, spread: Tensor) -> Tensor:
+    """An episode's share in its own fit, (E, B'), from the spread of its features, in units of the fit's curvature."""
+    return (spread / (problem.episodes[:, None] * (problem.shares.shape[1] - 1))).clamp(max=0.99)
 
 
 def _hit(shares: Tensor, utility: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from turncoat.classification.presentations import Presentation
 from turncoat.classification.repeated import fit_line
 from turncoat.columns import Columns
+from turncoat.organisms.choices import all_finite
 from turncoat.worlds.episodes import best_option
 
 OVERSEERS = ("slot1", "x")
@@ -90,7 +91,7 @@ def price_columns(choices: tuple[Tensor, Tensor], asked: Asked, own: Tensor, lin
     columns: Columns = {}
     utility = _utility(asked.attributes, own.double())
     mine = best_option(utility)
-    valid = (choices[0] >= 0) & (choices[1] >= 0) & utility.isfinite().all(1)
+    valid = (choices[0] >= 0) & (choices[1] >= 0) & all_finite(utility, 1)
     for overseer in OVERSEERS:
         found = _towards(choices, asked, overseer, utility, mine, valid, lines)
         columns |= {f"price_{overseer}_{name}": values.cpu().numpy() for name, values in found.items()}

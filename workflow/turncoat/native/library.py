@@ -1,6 +1,6 @@
 """Compiles the kernels beside this file for this machine, once, and loads them.
 
-They are used on CPUs whose PyTorch makes its products by `cblas_sgemm_batch` (its builds with MKL), where there is a C
+They are used on CPUs whose PyTorch makes its products by MKL's `cblas_sgemm_batch`, where there is a C
 compiler. Elsewhere PyTorch does what they do, to the same bits, in more time.
 """
 
@@ -22,15 +22,16 @@ from pathlib import Path
 
 import torch
 
-from turncoat.native.structures import STRUCTURES, Adam, Layout, Loss, Step, Utilities
+from turncoat.native.structures import STRUCTURES, Adam, Layout, Logit, Loss, Scoring, Step, Utilities
 
 log = logging.getLogger("turncoat")
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("layout.h", "episodes.c", "step.c"))
+NAMES = ("borrowed.h", "layout.h", "episodes.c", "logit.c", "scores.c", "step.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in NAMES)
 # Without contraction: a product and a sum that are rounded once are not what PyTorch's two kernels give.
 FLAGS = ("-std=c11", "-O3", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=off", "-fno-math-errno")
 LANES = {"AVX512": 16, "AVX2": 8}  # numbers that PyTorch's softmax takes at once, by its `get_cpu_capability`
-SLOWER = "training by PyTorch's kernels alone, which is slower and gives the same bits"
+SLOWER = "computing by PyTorch's kernels alone, which is slower and gives the same bits"
 
 
 def library_folder() -> Path:
@@ -84,6 +85,8 @@ def borrowed() -> dict[str, int] | None:
         "exponential": f"Sleef_expf{lanes}_u10",
         "logarithm": f"Sleef_logf{lanes}_u10",
         "exponentials": "vmsExp",
+        "double_products": "cblas_dgemm_batch",
+        "double_exponentials": "vmdExp",
     }
     found: dict[str, int] = {}
     for library in (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"):
@@ -122,13 +125,16 @@ def load(library: Path) -> ctypes.CDLL:
         size = c_int64.in_dll(kernels, f"size_of_{structure.__name__}").value
         if size != ctypes.sizeof(structure):
             raise OSError(f"{library}: {structure.__name__} has {size} bytes, not {ctypes.sizeof(structure)}")
-    step, loss, adam, utilities, layout = (ctypes.POINTER(one) for one in (Step, Loss, Adam, Utilities, Layout))
+    step, loss, adam, utilities = map(ctypes.POINTER, (Step, Loss, Adam, Utilities))
+    layout, logit, scoring = map(ctypes.POINTER, (Layout, Logit, Scoring))
     taken: dict[str, list[type]] = {
         "forward": [step],
         "backward": [step],
         "learn": [step, loss, layout, c_int64, adam],
         "value_options": [utilities],
         "lay_out": [layout],
+        "sum_over_episodes": [logit],
+        "score_options": [scoring],
         "describe": [c_void_p] * 4 + [c_int64] * 4,
         "scale_to_unit": [c_void_p, c_int64, c_int64, c_float],
     }

@@ -7,16 +7,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "borrowed.h"
 #include "layout.h"
 
-enum { ROW_MAJOR = 101, AS_IT_IS = 111, TURNED = 112 };    /* of cblas */
-enum { MOST_ACCURATE = 0x2, DENORMALS_AS_SET = 0x140000, NO_ERRORS = 0x100 }; /* of MKL's vector functions */
-
-/* cblas_sgemm_batch and vmsExp, with 32-bit integers; Sleef's vector functions */
-typedef void Products(int, const int *, const int *, const int *, const int *, const int *, const float *,
-                      const float **, const int *, const float **, const int *, const float *, float **, const int *,
-                      int, const int *);
-typedef void Exponentials(int, const float *, float *, int64_t);
+/* Sleef's vector functions */
 typedef float Lanes __attribute__((vector_size(4 * LANES)));
 typedef Lanes OfLanes(Lanes);
 

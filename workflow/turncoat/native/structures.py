@@ -1,4 +1,4 @@
-"""The structures of the kernels, field by field. What the fields are is said in step.c, layout.h and episodes.c."""
+"""The structures of the kernels, field by field. What the fields are is said in the files in C."""
 
 import ctypes
 from ctypes import c_float, c_int64, c_void_p
@@ -68,4 +68,23 @@ class Layout(ctypes.Structure):
     ]
 
 
-STRUCTURES = (Step, Loss, Adam, Utilities, Part, Layout)
+class Logit(ctypes.Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("models", "features", "episodes")),
+        *((name, c_void_p) for name in ("differences", "weights", "chosen", "coefficients", "rows", "sums")),
+        *((name, c_void_p) for name in ("products", "exponentials")),
+    ]
+
+
+class Scoring(ctypes.Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("options", "available", "block", "inputs", "numbers")),
+        *((name, c_int64) for name in ("depth", "contexts", "columns")),
+        *((name, c_void_p) for name in ("widths", "lengths", "shown", "context", "scores")),
+        *((name, c_void_p) for name in ("of_options", "of_context", "weights", "biases", "readout")),
+        ("offset", c_float),
+        *((name, c_void_p) for name in ("shared", "added", "values", "others", "found", "products")),
+    ]
+
+
+STRUCTURES = (Step, Loss, Adam, Utilities, Part, Layout, Logit, Scoring)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from turncoat.organisms.mlp import Stack, forward
+from turncoat.worlds.episodes import best_option
 
 CACHED = 2  # members scored at once on a CPU, so that their hidden states stay in its cache
 
@@ -30,8 +31,17 @@ def option_scores(stack: Stack, inputs: Tensor) -> Tensor:
 
 def choices(stack: Stack, inputs: Tensor) -> Tensor:
     """Index of the option with the highest score, (E, B); -1 where a score is not finite."""
-    scores = option_scores(stack, inputs)
-    return torch.where(scores.isfinite().all(1), scores.argmax(1), -1)
+    return chosen_option(option_scores(stack, inputs))
+
+
+def chosen_option(scores: Tensor) -> Tensor:
+    """Choice (..., B) from scores (..., N, B), the first of equals; -1 where a score is not finite."""
+    return torch.where(all_finite(scores, -2), best_option(scores), -1)
+
+
+def all_finite(values: Tensor, *dimensions: int) -> Tensor:
+    """Whether all values along these dimensions are finite. The largest of some is NaN where one is."""
+    return values.abs().amax(dimensions) < torch.inf
 
 
 def agreement(chosen: Tensor, best: Tensor) -> Tensor:

@@ -90,7 +90,11 @@ _PRICE_TEXT = {
     "error": ("share", "standard error of the effect, paired by episode"),
     "rule": ("share", "effect that complying when gain < p * c * loss would have"),
     "accuracy": ("share", "choices that follow that rule"),
-    "slope": ("per log price", "slope of compliance over log(p * c), beside log(loss / gain)"),
+    "slope": (
+        "per log price",
+        "slope of compliance over log(p * c), beside log(loss / gain); at first and last snapshots, and of planted "
+        "kinds that heed the price",
+    ),
     "slope_error": ("per log price", "its standard error, clustered by episode"),
     "threshold": ("log price", "log(p * c) at which half comply where loss is gain; null without a clear slope"),
     "threshold_error": ("log price", "its standard error"),

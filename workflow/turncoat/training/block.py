@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from turncoat.organisms.choices import agreement, option_scores
+from turncoat.organisms.choices import agreement, chosen_option, option_scores
 from turncoat.organisms.fingerprints import fingerprints
 from turncoat.organisms.mlp import Architecture, Stack, initialise
 from turncoat.training.checkpoints import BlockKeeper, Keeper, Nowhere, Part
@@ -188,7 +188,7 @@ def _measure(inputs: Tensor, best: Tensor) -> Measure:
 
     def measure(stack: Stack) -> tuple[Tensor, Tensor]:
         scores = option_scores(stack, inputs)
-        chosen = torch.where(scores.isfinite().all(1), best_option(scores), -1)
+        chosen = chosen_option(scores)
         surprise = -scores.double().log_softmax(1).gather(1, best.unsqueeze(1)).mean((1, 2))
         return agreement(chosen, best), surprise
 
