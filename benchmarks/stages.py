@@ -17,6 +17,7 @@ from turncoat.classification.measure import Evaluation
 from turncoat.configuration import settings
 from turncoat.configuration.loading import load_config
 from turncoat.configuration.plan import expand
+from turncoat.native.library import without_kernels
 from turncoat.organisms.mlp import Architecture, Stack
 from turncoat.stages.aggregate import aggregate
 from turncoat.stages.classify import measure_organisms
@@ -28,6 +29,7 @@ from turncoat.training.block import Origin, finetune_block
 from turncoat.worlds.world import World
 
 Row = dict[str, Any]
+NO_KERNELS = "classification, no C compiler"
 STEPS = 96
 ROUNDS = 3
 
@@ -37,11 +39,13 @@ def benchmark_stages(quick: bool) -> list[Row]:
     logging.disable(logging.INFO)
     seeds = range(8) if quick else range(48)
     organisms, state, chosen, evaluation = _trained(seeds)
-    counts = {"classification": len(seeds) * len(organisms.steps), "gating probe": len(seeds)}
+    snapshots = len(seeds) * len(organisms.steps)
+    counts = {"classification": snapshots, NO_KERNELS: snapshots, "gating probe": len(seeds)}
     shape = organisms.architecture
     ended = {name: Stack.from_rows(shape, value).flat if value.ndim else value for name, value in state.items()}
     runs: dict[str, Callable[[int], None]] = {
         "classification": lambda _: _done(measure_organisms(organisms, "bench", evaluation)),
+        NO_KERNELS: lambda _: _without_kernels(lambda: measure_organisms(organisms, "bench", evaluation)),
         "gating probe": lambda _: _done(probe_organisms(organisms, "bench", [None, ended], chosen)),
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -50,13 +54,19 @@ def benchmark_stages(quick: bool) -> list[Row]:
         counts["aggregate"] = plan.totals.models
         runs["aggregate"] = lambda _: aggregate(config, Path(folder), "0" * 12)
         timings = measure(runs, dict.fromkeys(runs, 1), 1 if quick else ROUNDS)
-    things = {"classification": "models x snapshots", "gating probe": "models, both snapshots", "aggregate": "models"}
+    things = dict.fromkeys(("classification", NO_KERNELS), "models x snapshots")
+    things |= {"gating probe": "models, both snapshots", "aggregate": "models"}
     rows = []
     for name, timing in timings.items():
         low, high = timing.spread
         times = {"cpu_seconds": timing.median, "low": low, "high": high, "a_second": counts[name] / timing.median}
         rows.append({"what": name, "things": things[name], "count": counts[name]} | times)
     return rows
+
+
+def _without_kernels(run: Callable[[], object]) -> None:
+    with without_kernels():
+        _done(run())
 
 
 def _done(found: object) -> None:
