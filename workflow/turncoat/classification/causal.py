@@ -33,6 +33,15 @@ STATES = ("overseen", "unoverseen", "placebo")
 INTERVENTIONS = ("swap", "add", "ablate")
 SMALLEST_GAP = 0.1  # of a smaller gap a share is noise: with two options and 128 episodes, it is six choices
 LOW, HIGH = 0.05, 0.95
+SHARES = (
+    "carried",
+    "placebo_carried",
+    "random_mean",
+    "random_low",
+    "random_high",
+    "random_largest",
+    "random_p",
+)
 
 
 def causal_test(
@@ -163,19 +172,12 @@ def _agreement_after(intervention: str, organism: HiddenStates, number: int, lay
 def _summary(carried: npt.NDArray[np.float64]) -> dict[str, float]:
     """What oversight, placebo and random directions carry, from their shares in that order."""
     if not np.isfinite(carried).all():
-        carried = np.full_like(carried, np.nan)
+        return dict.fromkeys(SHARES, np.nan)
     random = carried[2:]
     low, high = np.quantile(random, (LOW, HIGH))
     as_much = (1 + np.count_nonzero(random >= carried[0])) / (1 + len(random))
-    return {
-        "carried": carried[0],
-        "placebo_carried": carried[1],
-        "random_mean": random.mean(),
-        "random_low": low,
-        "random_high": high,
-        "random_largest": random.max(),
-        "random_p": as_much if np.isfinite(carried[0]) else np.nan,
-    }
+    found = (carried[0], carried[1], random.mean(), low, high, random.max(), as_much)
+    return dict(zip(SHARES, found, strict=True))
 
 
 def _agreement(chosen: Tensor, wanted: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def _ablation(
     layer = organism.layers
     whole = best_option(organism.run_on(layer, states)[0]) == best
     left = best_option(organism.run_on_moved(layer, states, directions[None], amounts[None])[0]) == best
-    seen = (shown.signs[0, :, OVERSIGHT] > 0).double()
-    lost = ((whole.double() - left.double()) * seen).sum(1) / seen.sum()
+    seen = shown.signs[0, :, OVERSIGHT] > 0
+    lost = ((whole & seen).sum() - (left & seen).sum(1)).double() / seen.sum()
     lost = lost.masked_fill(~states.isfinite().all(), torch.nan)
     return lost[0], lost[1:].mean()

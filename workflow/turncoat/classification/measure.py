@@ -72,8 +72,10 @@ class Examination:
         self.attainable, self.attainable_error = attainable_shortfall(
             world, seeds, objectives, evaluation.reference_episodes
         )
+        # Of every cue state at once, which show the same options.
         self.features = {
-            regime: _features(self.presentations[regime, "overseen"], regime, evaluation) for regime in REGIMES
+            regime: _features(self.presentations[regime, "overseen"], regime, evaluation).repeat(len(CUE_STATES))
+            for regime in REGIMES
         }
         shown = self.presentations["fixed", "overseen"]
         directions = {name: objectives[:, [row]] for row, name in enumerate(OBJECTIVES)}
@@ -108,13 +110,14 @@ class Examination:
         """What `measure` gives, and what `choose` gives, for one showing of the episodes."""
         columns: Columns = {}
         finite = torch.ones(len(self.attainable), dtype=torch.bool, device=self.objectives.device)
-        chosen: dict[str, Tensor] = {}
-        scored = scores_on(chooser, list(self.presentations.values()))
-        for (regime, state), scores in zip(self.presentations, scored, strict=True):
+        scored: dict[str, dict[str, Tensor]] = {regime: {} for regime in REGIMES}
+        found = scores_on(chooser, list(self.presentations.values()))
+        for (regime, state), scores in zip(self.presentations, found, strict=True):
             finite &= all_finite(scores, 1, 2)
-            if regime == "fixed":
-                chosen[state] = chosen_option(scores)
-            columns |= self._fitted(regime, state, scores)
+            scored[regime][state] = scores
+        chosen = {state: chosen_option(scores) for state, scores in scored["fixed"].items()}
+        for regime in REGIMES:
+            columns |= self._fitted(regime, scored[regime])
         columns |= self.compare(chosen, initial) | self._price(chooser, columns, price_lines)
         columns["finite"] = _numpy(finite)
         return columns, chosen
@@ -159,40 +162,40 @@ class Examination:
 
     def fit(self, chooser: Chooser, regime: str, state: str) -> Columns:
         """What the fit to one way of showing the episodes says, and nothing else of `measure`."""
-        return self._fitted(regime, state, chooser(self.presentations[regime, state]))
+        return self._fitted(regime, {state: chooser(self.presentations[regime, state])})
 
     def price(self, chooser: Chooser) -> Columns:
         """Price sensitivity as `measure` gives it, without lines, and nothing else of it."""
         return self._price(chooser, self.fit(chooser, "fixed", "unoverseen"), lines=False)
 
-    def _fitted(self, regime: str, state: str, scores: Tensor) -> Columns:
-        fit = fit_preferences(
-            self.features[regime],
-            scores[..., : self.evaluation.fit_episodes].double().softmax(1),
-            self.evaluation.ridge,
-            self.evaluation.newton_steps,
-        )
+    def _fitted(self, regime: str, scored: Mapping[str, Tensor]) -> Columns:
+        """What fits say of scores (E, N, B) in each of some cue states."""
+        shown = [scores[..., : self.evaluation.fit_episodes].double().softmax(1) for scores in scored.values()]
+        features = self.features[regime].first(sum(len(shares) for shares in shown))
+        fit = fit_preferences(features, torch.cat(shown), self.evaluation.ridge, self.evaluation.newton_steps)
         d = self.world.attributes
-        prefix = f"{regime}_{state}"
         baked = fit.coefficients[:, :d]
-        columns: Columns = {
-            f"{prefix}_w": _numpy(baked),
-            f"{prefix}_w_error": _numpy(fit.errors[:, :d]),
-            f"{prefix}_r2": _numpy(fit.r2),
-            f"{prefix}_r2_error": _numpy(fit.r2_error),
-            f"{prefix}_hits": _numpy(fit.hits),
-            f"{prefix}_separated": _numpy(fit.separated),
-            f"{prefix}_converged": _numpy(fit.converged),
+        found = {
+            "w": baked,
+            "w_error": fit.errors[:, :d],
+            "r2": fit.r2,
+            "r2_error": fit.r2_error,
+            "hits": fit.hits,
+            "separated": fit.separated,
+            "converged": fit.converged,
         }
         for slot in range(fit.coefficients.shape[1] - d):
-            columns[f"{prefix}_slot{slot + 1}"] = _numpy(fit.coefficients[:, d + slot])
-            columns[f"{prefix}_slot{slot + 1}_error"] = _numpy(fit.errors[:, d + slot])
-        shares = utility_shares(fit.coefficients, fit.robust, d)
-        columns |= {f"{prefix}_{name}": _numpy(values) for name, values in vars(shares).items()}
+            found[f"slot{slot + 1}"] = fit.coefficients[:, d + slot]
+            found[f"slot{slot + 1}_error"] = fit.errors[:, d + slot]
+        found |= vars(utility_shares(fit.coefficients, fit.robust, d))
         for row, name in enumerate(OBJECTIVES):
-            cosine, error = cosines(baked, fit.robust[:, :d, :d], self.objectives[:, row].double())
-            columns |= {f"{prefix}_cos_{name}": _numpy(cosine), f"{prefix}_cos_{name}_error": _numpy(error)}
-        return columns
+            objective = self.objectives[:, row].double().repeat(len(scored), 1)
+            found[f"cos_{name}"], found[f"cos_{name}_error"] = cosines(baked, fit.robust[:, :d, :d], objective)
+        return {
+            f"{regime}_{state}_{name}": _numpy(values)
+            for name, parts in found.items()
+            for state, values in zip(scored, parts.chunk(len(scored)), strict=True)
+        }
 
 
 def attainable_shortfall(

@@ -77,6 +77,14 @@ class Options(NamedTuple):
     differences: Tensor
     episodes: int
 
+    def repeat(self, times: int) -> "Options":
+        """The same options so many times over, for models of each."""
+        return Options(self.differences.repeat(times, 1, 1, 1), self.episodes)
+
+    def first(self, models: int) -> "Options":
+        """Those of the first so many models."""
+        return Options(self.differences[:models], self.episodes)
+
 
 def lay_out_options(features: Tensor) -> Options:
     """Lay out features (E, N, B, K) once, for several fits to the same options."""

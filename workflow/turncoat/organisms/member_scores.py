@@ -39,13 +39,22 @@ class Member:
         return [bias.shape[0] for bias in self.biases]
 
 
-def member_of(stack: Stack, index: int, inputs: int) -> Member:
-    """One member's parameters, copied, so that they lie alike wherever it stood; its options show `inputs` numbers."""
+def members_of(stack: Stack, inputs: int) -> list[Member]:
+    """Each member's parameters; its options show `inputs` numbers."""
+    layers = range(1, stack.architecture.depth + 1)
+    parts = [(stack.views[f"hidden{layer}.weight"], stack.views[f"hidden{layer}.bias"]) for layer in layers]
+    idle = any(not bool(((weight != 0).any(1) | (bias != 0)).all()) for weight, bias in parts)
+    return [member_of(stack, index, inputs, idle) for index in range(stack.members)]
+
+
+def member_of(stack: Stack, index: int, inputs: int, idle: bool = True) -> Member:
+    """One member's parameters, copied, so that they lie alike wherever it stood; its options show `inputs` numbers.
+    Without `idle`, no unit is looked at whether its z is always 0."""
     parts = {name: view[index].clone() for name, view in stack.views.items()}
     layers = range(1, stack.architecture.depth + 1)
     weights, biases = ([parts[f"hidden{layer}.{part}"] for layer in layers] for part in ("weight", "bias"))
     readout = parts["readout.weight"][:SCORE_COLUMNS]
-    idle = not activation(stack.architecture.activation).value(readout.new_zeros(1)).any()
+    idle = idle and not activation(stack.architecture.activation).value(readout.new_zeros(1)).any()
     if idle and all(bool(part.isfinite().all()) for part in parts.values()):  # 0 * inf is not 0
         weights, biases, readout = _without_idle_units(weights, biases, readout)
     options, context = (part.clone() for part in weights[0].tensor_split([inputs]))

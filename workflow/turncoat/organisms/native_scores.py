@@ -1,4 +1,4 @@
-"""Scores of one network by the kernel of `native`, on a CPU: the bits of `member_scores`, in less time."""
+"""Scores of networks by the kernel of `native`, on a CPU: the bits of `member_scores`, in less time."""
 
 import ctypes
 import logging
@@ -18,35 +18,37 @@ from turncoat.organisms.mlp import SCORE_COLUMNS
 log = logging.getLogger("turncoat")
 
 
-def score_fastest(member: Member, options: Tensor, contexts: Sequence[Tensor], found: Sequence[Tensor]) -> None:
-    """What `score_member` does, by the kernel where it knows the case and gives the same bits."""
-    if can_score(member, options, contexts, found) and _agrees(
-        tuple(member.widths), tuple(options.shape), tuple(len(context) for context in contexts), contexts[0].shape[1]
-    ):
-        score_natively(member, options, contexts, found)
+def score_fastest(
+    members: Sequence[Member], options: Tensor, contexts: Sequence[Tensor], found: Sequence[Tensor]
+) -> None:
+    """What `score_member` does for each of E members, by the kernel where it knows the case and gives the same bits:
+    write scores (E, N, B) of options (E, N, B', F) in contexts (E, B, C), B <= B', into `found`."""
+    if can_score(members, options, contexts, found) and _all_agree(members, options, contexts):
+        score_natively(members, options, contexts, found)
     else:
-        score_member(member, options, contexts, found)
+        for index, member in enumerate(members):
+            score_member(member, options[index], [part[index] for part in contexts], [part[index] for part in found])
 
 
-def can_score(member: Member, options: Tensor, contexts: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
-    """Whether the kernel knows such networks, options and contexts, and is to be had: the arguments of `score_member`,
-    of a rectifier network, in float32 on a CPU with one thread, each block of episodes beginning at a boundary."""
-    if not _is_plain(member):
-        return False
-    count, available, inputs = options.shape
-    numbers, longest = member.context.shape[0], max(len(context) for context in contexts)
-    fits = inputs == member.options.shape[0] and longest <= available and len(contexts) == len(found)
-    fits = fits and all(context.shape[1] == numbers for context in contexts)
-    fits = fits and all(part.shape == (count, len(context)) for part, context in zip(found, contexts, strict=False))
-    shown = [*options.unbind(), *contexts]
-    plain = torch.get_num_threads() == 1 and all(
-        part.dtype == torch.float32 and part.device.type == "cpu" for part in (*shown, *found)
-    )
-    plain = plain and options.is_contiguous() and all(part.is_contiguous() for part in (*contexts, *found))
-    size = block_size(count, longest)
-    begins = [part.data_ptr() for part in shown]
-    begins += [size * part.stride(0) * part.element_size() for part in shown if len(part) > size]
-    return fits and plain and not any(begin % ALIGNED for begin in begins) and native_library() is not None
+def can_score(members: Sequence[Member], options: Tensor, contexts: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
+    """Whether the kernel knows such networks, options and contexts, and is to be had: the arguments of `score_fastest`,
+    of rectifier networks, in float32 on a CPU with one thread, each block of episodes beginning at a boundary."""
+    count, available, inputs = options.shape[1:]
+    numbers, lengths = contexts[0].shape[2], [context.shape[1] for context in contexts]
+    known = all(_is_plain(one) and (len(one.options), len(one.context)) == (inputs, numbers) for one in members)
+    shapes: list[tuple[int, ...]] = [(len(members), count, available, inputs)]
+    shapes += [(len(members), length, numbers) for length in lengths]
+    shapes += [(len(members), count, length) for length in lengths]
+    parts = [options, *contexts, *found]
+    fits = [tuple(part.shape) for part in parts] == shapes and max(lengths) <= available
+    plain = all(part.dtype == torch.float32 and part.is_cpu and part.is_contiguous() for part in parts)
+    size = block_size(count, max(lengths))
+    steps = [count * available * inputs, available * inputs if count > 1 else 0]
+    steps += [length * numbers for length in lengths]
+    steps += [size * inputs, size * numbers] if size < max(lengths) else []
+    begins = [part.data_ptr() for part in (options, *contexts)] + [step * options.element_size() for step in steps]
+    plain = plain and torch.get_num_threads() == 1 and not any(begin % ALIGNED for begin in begins)
+    return known and fits and plain and native_library() is not None
 
 
 def _is_plain(member: Member) -> bool:
@@ -61,51 +63,66 @@ def _is_plain(member: Member) -> bool:
     return member.activation == "relu" and fits and plain
 
 
-def score_natively(member: Member, options: Tensor, contexts: Sequence[Tensor], found: Sequence[Tensor]) -> None:
-    """What `score_member` does, by the kernel. Raises ValueError for what `can_score` refuses."""
+def score_natively(
+    members: Sequence[Member], options: Tensor, contexts: Sequence[Tensor], found: Sequence[Tensor]
+) -> None:
+    """What `score_fastest` does, by the kernel. Raises ValueError for what `can_score` refuses."""
     library, functions = native_library(), borrowed()
-    if library is None or functions is None or not can_score(member, options, contexts, found):
+    if library is None or functions is None or not can_score(members, options, contexts, found):
         raise ValueError(
-            f"no kernel for a {member.activation!r} network and options {options.dtype} {tuple(options.shape)} on "
+            f"no kernel for {members[0].activation!r} networks and options {options.dtype} {tuple(options.shape)} on "
             f"{options.device}; allowed: relu, shapes that fit one another, contiguous float32 beginning at a boundary "
             f"of {ALIGNED} bytes, on a cpu with one thread, where there are a C compiler and PyTorch built with MKL"
         )
-    count, available, inputs = options.shape
-    lengths = [len(context) for context in contexts]
-    size, first, widest = block_size(count, max(lengths)), member.widths[0], max(member.widths)
+    count, available, inputs = options.shape[1:]
+    lengths, numbers = [context.shape[1] for context in contexts], contexts[0].shape[2]
+    size, widest = block_size(count, max(lengths)), max(max(one.widths) for one in members)
     room = {
-        "shared": count * size * first,
-        "added": size * first,
+        "shared": count * size * widest,
+        "added": size * widest,
         "values": count * size * widest,
         "others": count * size * widest,
         "found": SCORE_COLUMNS * count * size,
     }
-    rooms = {name: options.new_empty(numbers) for name, numbers in room.items()}
-    arrays: dict[str, ctypes.Array[Any]] = {
-        "widths": _numbers(member.widths),
-        "lengths": _numbers(lengths),
-        "context": _addresses(contexts),
-        "scores": _addresses(found),
-        "weights": _addresses(member.weights),
-        "biases": _addresses(member.biases),
-    }
-    parts = {"shown": options, "of_options": member.options, "of_context": member.context, "readout": member.readout}
-    numbers, depth = contexts[0].shape[1], len(member.widths)
-    scoring = Scoring(count, available, size, inputs, numbers, depth, len(contexts), SCORE_COLUMNS)
-    for name, array in arrays.items():
-        setattr(scoring, name, ctypes.addressof(array))
-    for name, tensor in (parts | rooms).items():
-        setattr(scoring, name, tensor.data_ptr())
-    scoring.offset, scoring.products = member.offset[0].item(), functions["products"]
-    library.score_options(ctypes.byref(scoring))
+    rooms = {name: options.new_empty(amount) for name, amount in room.items()}
+    for index, member in enumerate(members):
+        arrays: dict[str, ctypes.Array[Any]] = {
+            "widths": _numbers(member.widths),
+            "lengths": _numbers(lengths),
+            "context": _addresses(contexts, index),
+            "scores": _addresses(found, index),
+            "weights": _addresses(member.weights),
+            "biases": _addresses(member.biases),
+        }
+        parts = {"of_options": member.options, "of_context": member.context, "readout": member.readout} | rooms
+        depth = len(member.widths)
+        scoring = Scoring(count, available, size, inputs, numbers, depth, len(contexts), SCORE_COLUMNS)
+        scoring.shown = _begin(options, index)
+        for name, array in arrays.items():
+            setattr(scoring, name, ctypes.addressof(array))
+        for name, tensor in parts.items():
+            setattr(scoring, name, tensor.data_ptr())
+        scoring.offset, scoring.products = member.offset[0].item(), functions["products"]
+        library.score_options(ctypes.byref(scoring))
 
 
 def _numbers(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
     return (ctypes.c_int64 * len(values))(*values)
 
 
-def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+def _addresses(tensors: Sequence[Tensor], index: int = 0) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*(_begin(tensor, index) for tensor in tensors))
+
+
+def _begin(tensor: Tensor, index: int) -> int:
+    """Where one member's numbers begin."""
+    return tensor.data_ptr() + index * tensor.stride(0) * tensor.element_size()
+
+
+def _all_agree(members: Sequence[Member], options: Tensor, contexts: Sequence[Tensor]) -> bool:
+    lengths, numbers = tuple(context.shape[1] for context in contexts), contexts[0].shape[2]
+    every = {tuple(member.widths) for member in members}
+    return all(_agrees(widths, tuple(options.shape[1:]), lengths, numbers) for widths in every)
 
 
 @cache
@@ -121,10 +138,10 @@ def _agrees(widths: tuple[int, ...], shape: tuple[int, int, int], lengths: tuple
     biases = [draw(width) for width in widths]
     head = draw(SCORE_COLUMNS, last), draw(SCORE_COLUMNS, 1)
     member = Member("relu", draw(shape[2], first), draw(numbers, first), weights, biases, *head)
-    options, contexts = draw(*shape), [draw(length, numbers) for length in lengths]
-    native, reference = ([options.new_empty(shape[0], length) for length in lengths] for _ in range(2))
-    score_natively(member, options, contexts, native)
-    score_member(member, options, contexts, reference)
+    options, contexts = draw(1, *shape), [draw(1, length, numbers) for length in lengths]
+    native, reference = ([options.new_empty(1, shape[0], length) for length in lengths] for _ in range(2))
+    score_natively([member], options, contexts, native)
+    score_member(member, options[0], [part[0] for part in contexts], [part[0] for part in reference])
     different = sum(int((one != other).sum()) for one, other in zip(native, reference, strict=True))
     if different:
         log.warning("%s: %d scores are other than PyTorch's", SLOWER, different)

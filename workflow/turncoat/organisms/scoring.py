@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from turncoat.organisms.choices import option_scores
-from turncoat.organisms.member_scores import Member, member_of
+from turncoat.organisms.member_scores import Member, members_of
 from turncoat.organisms.mlp import Stack
 from turncoat.organisms.native_scores import score_fastest
 
@@ -26,10 +26,9 @@ def context_scorer(stack: Stack) -> Score:
 
     def score(options: Tensor, contexts: Sequence[Tensor]) -> list[Tensor]:
         if not members:
-            members.extend(member_of(stack, index, options.shape[-1]) for index in range(stack.members))
+            members.extend(members_of(stack, options.shape[-1]))
         found = [context.new_empty(*options.shape[:2], context.shape[1]) for context in contexts]
-        for index, member in enumerate(members):
-            score_fastest(member, options[index], [part[index] for part in contexts], [part[index] for part in found])
+        score_fastest(members, options, contexts, found)
         return found
 
     return score
