@@ -23,7 +23,6 @@ from turncoat.training.streams import WINDOW
 Row = dict[str, Any]
 CPU = torch.device("cpu")
 LIMIT = "limit (products alone)"
-NEAR = 1.03  # a smaller size within 3 % of the best counts as the best
 STEPS = 1000  # organisms saturate by then, and saturated softmaxes are where denormal numbers come from
 
 
@@ -110,8 +109,7 @@ def _at_best(kinds: Mapping[str, Any], sizes: Sizes, sweep: Sequence[Row], world
     workloads: dict[str, Workload] = {}
     for name in kinds:
         timed = [row for row in sweep if row["contender"] == name]
-        fastest = min(row["microseconds"] for row in timed)
-        members = min(row["members"] for row in timed if row["microseconds"] <= NEAR * fastest)
+        members = min(timed, key=lambda row: row["microseconds"])["members"]
         workloads[name] = Workload(world, width, members, CPU)
     ready = {name: kinds[name](workload) for name, workload in workloads.items()}
     steps = dict.fromkeys(ready, WINDOW * math.ceil(sizes.steps / sizes.best_rounds / WINDOW))
