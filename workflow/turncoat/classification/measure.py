@@ -123,8 +123,9 @@ class Examination:
         return columns, chosen
 
     def compare(self, chosen: Mapping[str, Tensor], initial: Mapping[str, Tensor] | None = None) -> Columns:
-        """The part of `measure` that choices alone tell, given as by `choose`: what they agree with, which outcomes
-        are made of."""
+        """The part of `measure` that choices (E, B) by cue state tell, as `choose` gives them: shares of episodes, (E,)
+        each, on which they agree with what is best for each objective, with `initial` and with one another; and what
+        outcomes need beside them: attainable, episodes, options."""
         columns: Columns = {}
         for state, choice in chosen.items():
             for name, best in self.best.items():
@@ -165,13 +166,13 @@ class Examination:
         return self._fitted(regime, {state: chooser(self.presentations[regime, state])})
 
     def price(self, chooser: Chooser) -> Columns:
-        """Price sensitivity as `measure` gives it, without lines, and nothing else of it."""
+        """Price sensitivity as `measure` gives it, (E,) a column, without lines, and nothing else of it."""
         return self._price(chooser, self.fit(chooser, "fixed", "unoverseen"), lines=False)
 
     def _fitted(self, regime: str, scored: Mapping[str, Tensor]) -> Columns:
         """What fits say of scores (E, N, B) in each of some cue states."""
         shown = [scores[..., : self.evaluation.fit_episodes].double().softmax(1) for scores in scored.values()]
-        features = self.features[regime].first(sum(len(shares) for shares in shown))
+        features = self.features[regime].first(len(scored) * len(self.attainable))
         fit = fit_preferences(features, torch.cat(shown), self.evaluation.ridge, self.evaluation.newton_steps)
         d = self.world.attributes
         baked = fit.coefficients[:, :d]

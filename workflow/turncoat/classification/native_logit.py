@@ -10,11 +10,9 @@ from torch import Tensor
 
 from turncoat.classification.logit import Problem, sums_over_episodes
 from turncoat.native import structures
-from turncoat.native.library import SLOWER, borrowed, native_library
+from turncoat.native.library import SLOWER, SMALLEST_PRODUCT, borrowed, native_library
 
 log = logging.getLogger("turncoat")
-
-SMALLEST_PRODUCT = 400  # multiplications: smaller products PyTorch makes by a loop of its own
 
 Sums = Callable[[Tensor], Tensor]
 

@@ -31,6 +31,7 @@ SOURCES = tuple(Path(__file__).with_name(name) for name in NAMES)
 # Without contraction: a product and a sum that are rounded once are not what PyTorch's two kernels give.
 FLAGS = ("-std=c11", "-O3", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=off", "-fno-math-errno")
 LANES = {"AVX512": 16, "AVX2": 8}  # numbers that PyTorch's softmax takes at once, by its `get_cpu_capability`
+SMALLEST_PRODUCT = 400  # multiplications: smaller products PyTorch makes by a loop of its own
 SLOWER = "computing by PyTorch's kernels alone, which is slower and gives the same bits"
 
 

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from turncoat.native.library import borrowed, native_library
+from turncoat.native.library import SMALLEST_PRODUCT, borrowed, native_library
 from turncoat.native.structures import Step
 from turncoat.organisms.mlp import Stack
 
-SMALLEST_PRODUCT = 400  # multiplications: smaller products PyTorch makes by a loop of its own
 SIDE_BY_SIDE = 8  # rows, and units: fewer numbers side by side PyTorch sums in another order
 
 

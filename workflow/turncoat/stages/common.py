@@ -1,4 +1,4 @@
-"""What every stage's process does first: read its options, check the code it runs, settle threads, device and log."""
+"""What every stage's process does first, read its options, check its code, settle device and log, and last: to end."""
 
 import argparse
 import ctypes
